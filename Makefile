@@ -1,0 +1,50 @@
+# Everything that a developer types. Go is all it takes; `make check` fetches its linters through the module proxy.
+
+GO          ?= go
+GOTESTFLAGS ?=
+TOOL        := $(GO) tool -modfile=tools/go.mod
+CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test bench check $(CHECKS) clean
+
+help: ## what there is to make
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+		printf '  make %-18s %s\n' "$$name" "$$text"; done
+
+run: ## back up, verify and restore an example on this machine
+	$(GO) run ./cmd/lifeboat demo
+
+build: ## bin/lifeboat, a static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lifeboat ./cmd/lifeboat
+
+test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
+	$(GO) test $(GOTESTFLAGS) ./...
+
+bench: ## every benchmark once; BENCHFLAGS="-benchtime 2s" measures
+	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./...
+
+check: $(CHECKS) ## format, vet, staticcheck, go fix, go.mod and the layers
+
+check-format: ## what gofumpt would write differently
+	@files="$$($(TOOL) gofumpt -l .)" && if [ -n "$$files" ]; then \
+		printf 'not formatted (go tool -modfile=tools/go.mod gofumpt -w):\n%s\n' "$$files" >&2; exit 1; fi
+
+check-vet: ## go vet
+	$(GO) vet ./...
+
+check-staticcheck: ## staticcheck, with package comments
+	$(TOOL) staticcheck ./...
+
+check-fix: ## what go fix would modernize
+	$(GO) fix -diff ./...
+
+check-tidy: ## whether go.mod and go.sum are what the code needs
+	$(GO) mod tidy -diff
+	$(GO) -C tools mod tidy -diff
+
+check-ladder: ## whether imports keep to the layers
+	$(GO) test ./internal/ladder
+
+clean: ## what the other targets made; no vault
+	rm -rf bin dist

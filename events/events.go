@@ -1,0 +1,97 @@
+// Package events holds the messages that cross a function's boundary: what starts a workflow, and what each step is
+// asked. They are decoded strictly (an unknown field is an error): a message that we misunderstand must not run.
+// What crosses is references, never contents. A sample of each lies beside this file.
+package events
+
+import (
+	"bytes"
+	"encoding/json"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+)
+
+// Run is what starts a backup, and the reference to it that every step gets.
+type Run struct {
+	ID          backup.ID       `json:"id"`
+	Source      backup.Source   `json:"source"`
+	Name        string          `json:"name"`
+	Description string          `json:"description"`
+	Scope       backup.Scope    `json:"scope"`
+	StartedBy   catalog.Starter `json:"started_by"`
+	Rehash      bool            `json:"rehash"` // read every object, whatever its identity
+}
+
+// Input is the input of the backup workflow.
+type Input struct {
+	Run Run `json:"run"`
+}
+
+// Request is what a function is asked: one step of one run.
+type Request struct {
+	Step     string    `json:"step"`
+	Run      Run       `json:"run"`
+	Snapshot *Snapshot `json:"snapshot,omitempty"` // plan-packs, copy, assemble, seal: where the snapshot lies
+	Batch    *Batch    `json:"batch,omitempty"`    // copy
+	Assembly *Assembly `json:"assembly,omitempty"` // assemble, seal: how far it is
+	Message  string    `json:"message,omitempty"`  // notify: "ready" or "failed"
+	Error    *Error    `json:"error,omitempty"`    // abort: what was caught
+}
+
+// Began is the answer of begin.
+type Began struct {
+	Answer string `json:"answer"` // "run", "skip" (another run holds the source), "duplicate" (this run has ended before)
+}
+
+// Snapshot is the answer of snapshot.
+type Snapshot struct {
+	Done    bool   `json:"done"`
+	Attempt string `json:"attempt"` // the folder of this snapshot's files among the run's work files
+}
+
+// Plan is the answer of plan-packs.
+type Plan struct {
+	Many   bool    `json:"many"` // more batches than an inline Map takes: they lie in the list
+	Few    []Batch `json:"few"`
+	Bucket string  `json:"bucket"`
+	List   string  `json:"list"` // key of the batches as JSON Lines
+}
+
+// Batch is one unit of copying: a range of the plan file.
+type Batch struct {
+	Batch  int   `json:"batch"`
+	Offset int64 `json:"offset"`
+	Length int64 `json:"length"`
+}
+
+// Assembly is the answer of assemble.
+type Assembly struct {
+	Done   bool   `json:"done"`
+	Upload string `json:"upload"` // id of the multipart upload; empty before the first call
+	Next   int    `json:"next"`   // parts done
+}
+
+// Sealed is the answer of seal.
+type Sealed struct {
+	Status backup.Status `json:"status"`
+}
+
+// Error is what a state machine caught.
+type Error struct {
+	Error string `json:"Error"`
+	Cause string `json:"Cause"`
+}
+
+// Decode decodes a message strictly.
+func Decode(data []byte, message any) error {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(message); err != nil {
+		return failure.New(failure.Usage, "decode the message: %w", err)
+	}
+	if decoder.More() {
+		return failure.New(failure.Usage, "decode the message: something follows it")
+	}
+	return nil
+}

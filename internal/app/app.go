@@ -1,0 +1,89 @@
+// Package app says what an application adapter is.
+//
+// An adapter turns one running application into a snapshot: its documents (metadata), then the list of its
+// objects (files). The pipeline calls Snapshot once per run and Open once per object that has to be read; it
+// never asks what application it is. Adapters import app and datasource and never one another.
+package app
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"lifeboat/internal/backup"
+)
+
+// Source is one configured application instance to back up.
+type Source interface {
+	// Snapshot writes every document, then lists every object, into sink, in the order that the application
+	// needs for consistency (export first, then list). What is odd but does not stop the run goes to
+	// sink.Found. An error ends the run; its kind says why (Denied, Invalid, Transient, …).
+	Snapshot(ctx context.Context, scope backup.Scope, sink Sink) (Facts, error)
+
+	// Open reads one object that Snapshot listed, perhaps in another process. NotFound when it is gone.
+	Open(ctx context.Context, object Object) (Content, error)
+}
+
+// Sink receives a snapshot. Its methods are called from one goroutine.
+type Sink interface {
+	// Document stores one document while reading it; it holds no more than a buffer in memory. An error of
+	// body's Read is returned as it is, and nothing of the document is kept.
+	Document(ctx context.Context, document Document, body io.Reader) error
+	// Object adds one object to the list. Paths are unique; order does not matter.
+	Object(object Object) error
+	// Found notes something about the source.
+	Found(finding Finding)
+}
+
+// Document is one metadata file.
+type Document struct {
+	Path     string    // in the archive
+	Modified time.Time // zero: the time of the snapshot
+	Secret   bool      // holds passwords, tokens or keys
+}
+
+// Object is one datasource file as a listing shows it.
+type Object struct {
+	Key      string    `json:"key"`              // the exact name in the datasource
+	Path     string    `json:"path"`             // in the archive
+	Size     int64     `json:"size"`             // bytes
+	Modified time.Time `json:"modified"`         // the object's own time
+	Identity string    `json:"identity"`         // opaque; equal identities and Settled mean equal bytes
+	Settled  bool      `json:"settled,omitzero"` // the last change lies so far back that Identity can be trusted
+	Type     string    `json:"type,omitempty"`   // "" or what the application calls it, such as "thumbnail"
+}
+
+// Content reads one object.
+type Content interface {
+	io.ReadCloser
+	// Now returns the object's present state as far as the open content knows it. Equal identities before and
+	// after a read mean that what was read is one version of the object.
+	Now() (Object, error)
+}
+
+// Facts is what a snapshot learned about the application.
+type Facts struct {
+	Application string            `json:"application"`        // "Zipline"
+	Version     string            `json:"version,omitempty"`  // of the application
+	Versions    map[string]string `json:"versions,omitempty"` // further versions: format of the export, runtime
+	Counts      map[string]int64  `json:"counts,omitempty"`   // rows by kind, as the documents hold them
+	Secrets     bool              `json:"secrets,omitzero"`   // some document holds secrets
+	Digest      string            `json:"digest,omitempty"`   // canonical SHA-256 of the documents, hex; equal for equal data whatever its order
+}
+
+// Severity says whether a finding changes the status of a backup.
+type Severity string
+
+// The severities: a note doesn't change the status, a problem makes it partial.
+const (
+	Note    Severity = "note"
+	Problem Severity = "problem"
+)
+
+// Finding is something that a run noticed about one item.
+type Finding struct {
+	Severity Severity `json:"severity"`
+	Kind     string   `json:"kind"`           // a fixed word, such as "missing" or "orphan"
+	Item     string   `json:"item,omitempty"` // the path, row or field; a stranger's text
+	Message  string   `json:"message"`        // one sentence; says what to do where there is something to do
+}

@@ -1,0 +1,162 @@
+package zipline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"lifeboat/internal/datasource/idle"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/secret"
+)
+
+const (
+	exportPath = "/api/server/export"
+	// maxErrorBody bounds what is read of an answer that is no export.
+	maxErrorBody = 64 << 10
+	// maxWaits and maxWait bound how often, and how long each time, a rate limit is waited for.
+	maxWaits = 3
+	maxWait  = 30 * time.Second
+)
+
+// client asks one Zipline. Every wait of a request is limited: for the answer to start and for each read of it.
+type client struct {
+	base  *url.URL
+	token secret.String
+	http  *http.Client
+	idle  time.Duration
+	sleep func(context.Context, time.Duration) error
+	now   func() time.Time
+}
+
+// newHTTP returns a client whose transport limits connecting; the guard of each request limits the rest.
+func newHTTP() *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	transport.TLSHandshakeTimeout = 10 * time.Second
+	transport.MaxResponseHeaderBytes = 1 << 20
+	return &http.Client{Transport: transport}
+}
+
+var errRedirect = errors.New("redirected elsewhere")
+
+// sameServer lets a redirect pass only where the token may go: the same host, and never from https to http.
+func sameServer(next *http.Request, via []*http.Request) error {
+	from, to := via[0].URL, next.URL
+	upgraded := from.Scheme == "http" && to.Scheme == "https" && from.Hostname() == to.Hostname()
+	if len(via) > 3 || !upgraded && (from.Scheme != to.Scheme || from.Host != to.Host) {
+		return errRedirect
+	}
+	return nil
+}
+
+// get asks for the export with the query and returns a 200 answer, whose body is JSON as far as its head says. The
+// caller closes its body. Any other answer is an error with a kind and a hint. It waits for a rate limit.
+func (c *client) get(ctx context.Context, query string, headers time.Duration) (*http.Response, error) {
+	for waited := 0; ; waited++ {
+		answer, err := c.once(ctx, query, headers)
+		if err != nil {
+			return nil, err
+		}
+		if answer.StatusCode == http.StatusOK && !isPage(answer.Header) {
+			return answer, nil
+		}
+		body := c.errorBody(answer)
+		if answer.StatusCode != http.StatusTooManyRequests || waited == maxWaits {
+			return nil, explain(answer, body)
+		}
+		if err := c.sleep(ctx, c.retryAfter(answer.Header)); err != nil {
+			return nil, fmt.Errorf("wait for Zipline's rate limit: %w", err)
+		}
+	}
+}
+
+func (c *client) once(ctx context.Context, query string, headers time.Duration) (*http.Response, error) {
+	target := c.base.JoinPath(exportPath)
+	target.RawQuery = query
+	guarded, guard := idle.New(ctx, headers)
+	request, err := http.NewRequestWithContext(guarded, http.MethodGet, target.String(), nil)
+	if err != nil {
+		guard.Stop()
+		return nil, fmt.Errorf("ask Zipline: %w", err)
+	}
+	request.Header.Set("Authorization", c.token.Reveal())
+	request.Header.Set("Accept", "application/json")
+	request.Header.Set("User-Agent", "lifeboat")
+	answer, err := c.http.Do(request)
+	if err != nil {
+		expired := guard.Expired()
+		guard.Stop()
+		return nil, c.unanswered(ctx, err, expired, headers)
+	}
+	answer.Body = guard.Body(answer.Body, c.idle)
+	return answer, nil
+}
+
+// unanswered gives the error of a request without an answer its kind.
+func (c *client) unanswered(ctx context.Context, err error, expired bool, limit time.Duration) error {
+	host := c.base.Host
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err // without the address, which is said better below
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("ask Zipline at %s: %w", host, ctx.Err())
+	case expired:
+		return failure.New(failure.Transient, "Zipline at %s did not answer within %s", host, limit).
+			WithHint("check that Zipline runs and isn't overloaded, then run again")
+	case errors.Is(err, errRedirect):
+		return failure.New(failure.Invalid, "%s redirects to another server; the token was not sent there", host).
+			WithHint("put the address that Zipline really has into the source's url")
+	case isTLS(err):
+		return failure.New(failure.Invalid, "no trusted TLS connection to %s: %w", host, err).
+			WithHint("check that the url has the right scheme, http or https, and that this machine trusts the server's certificate")
+	}
+	return failure.New(failure.Transient, "Zipline at %s can't be reached: %w", host, err).
+		WithHint("check the source's url, and that Zipline runs and can be reached from this machine")
+}
+
+func isTLS(err error) bool {
+	text := err.Error()
+	return strings.HasPrefix(text, "tls: ") || strings.HasPrefix(text, "x509: ") ||
+		strings.Contains(text, "server gave HTTP response to HTTPS client")
+}
+
+// errorBody reads the start of an answer that is no export, closes it, and takes the token out of it, in case
+// that something in between echoes it.
+func (c *client) errorBody(answer *http.Response) []byte {
+	defer answer.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, maxErrorBody)) // a broken body leaves the status
+	return []byte(strings.ReplaceAll(string(body), c.token.Reveal(), "[redacted]"))
+}
+
+// retryAfter returns how long the answer asks to wait, bounded.
+func (c *client) retryAfter(header http.Header) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(value); err == nil {
+		return min(max(time.Duration(min(seconds, 3600))*time.Second, time.Second), maxWait)
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return min(max(at.Sub(c.now()), time.Second), maxWait)
+	}
+	return time.Second
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package zipline
+
+// megabytes is the size of the export that TestStreaming reads.
+const megabytes = 24 // the race detector makes everything ten times slower

@@ -1,0 +1,173 @@
+// Package zipline is the adapter of Zipline v4 (4.4.0 to 4.6.3), a server for uploaded files and short URLs.
+//
+// A snapshot is Zipline's own server export, kept byte for byte as export.json, the operator's configuration files
+// as config/<name>, and every object of the datasource as uploads/<key>: unpacked, uploads/ is a drop-in local
+// datasource, and export.json goes into Zipline's importer. The export comes first and the listing after it, so
+// that an object whose row is in the export is missing only if it is missing in Zipline.
+//
+// The export streams: memory grows with the number of files (24 bytes and the name of each), not with the size
+// of the export. Its rows are checked against export4.schema.json one by one. The bytes come from the datasource
+// itself, because Zipline's API counts views, deletes what is due, and hides password-protected files.
+//
+// The package promises that the token is in no error and in no finding. What it finds has these kinds:
+//
+//	problems  schema bad-name duplicate-name missing size unreadable suspicious counts config
+//	notes     unknown-key counts orphan newer probe missing-thumbnail
+package zipline
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/secret"
+)
+
+// Options say which Zipline to back up, and how.
+type Options struct {
+	URL         string                // of Zipline, without a path: https://files.example.org
+	Token       secret.String         // of a SUPERADMIN, bare
+	Datasource  datasource.Datasource // where Zipline keeps its files
+	Metrics     bool                  // export the metrics too
+	ConfigFiles []string              // files of this machine to keep beside the export; base names are unique
+
+	// What has a default.
+	Timeout       time.Duration    // until the answer to a count starts; 15 s
+	ExportTimeout time.Duration    // until the export starts, which Zipline builds in memory first; 5 min
+	IdleTimeout   time.Duration    // for each read of an answer; 60 s
+	HTTP          *http.Client     // nil: an own one; its CheckRedirect is replaced
+	Now           func() time.Time // nil: time.Now
+	// Sleep waits for a rate limit; nil: it does.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Source is one Zipline. It implements app.Source and is safe for concurrent use.
+type Source struct {
+	options Options
+	client  *client
+}
+
+var _ app.Source = (*Source)(nil)
+
+// New returns a source. It checks the options, with Usage errors, and asks nobody.
+func New(options Options) (*Source, error) {
+	base, err := parseURL(options.URL)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkToken(options.Token); err != nil {
+		return nil, err
+	}
+	if options.Datasource == nil {
+		return nil, failure.New(failure.Usage, "a Zipline source needs its datasource").
+			WithHint("name the folder or the bucket where Zipline keeps its files")
+	}
+	if err := checkConfigs(options.ConfigFiles); err != nil {
+		return nil, err
+	}
+	options = options.withDefaults()
+	answers := *options.HTTP
+	answers.CheckRedirect = sameServer
+	return &Source{options: options, client: &client{
+		base: base, token: options.Token, http: &answers,
+		idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
+	}}, nil
+}
+
+func (o Options) withDefaults() Options {
+	for limit, standard := range map[*time.Duration]time.Duration{
+		&o.Timeout: 15 * time.Second, &o.ExportTimeout: 5 * time.Minute, &o.IdleTimeout: time.Minute,
+	} {
+		if *limit <= 0 {
+			*limit = standard
+		}
+	}
+	if o.HTTP == nil {
+		o.HTTP = newHTTP()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	return o
+}
+
+func parseURL(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	switch {
+	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https":
+		return nil, failure.New(failure.Usage, "the url of the Zipline source is no http or https address").
+			WithHint("it looks like https://files.example.org")
+	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return nil, failure.New(failure.Usage, "the url of the Zipline source holds more than an address").
+			WithHint("leave out user names, passwords, and what follows ? or #; the token has its own setting")
+	}
+	return base, nil
+}
+
+func checkToken(token secret.String) error {
+	value := token.Reveal()
+	switch {
+	case value == "":
+		return failure.New(failure.Usage, "a Zipline source needs a token").
+			WithHint("copy the token of a SUPERADMIN from Zipline's user menu")
+	case strings.HasPrefix(strings.ToLower(value), "bearer "):
+		return failure.New(failure.Usage, "the token of the Zipline source starts with “Bearer”").
+			WithHint("Zipline wants the bare token")
+	case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return failure.New(failure.Usage, "the token of the Zipline source holds characters that no token has").
+			WithHint("copy it again, without spaces and line breaks")
+	}
+	return nil
+}
+
+// Snapshot implements app.Source: counts, export, configuration files, objects.
+func (s *Source) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink) (app.Facts, error) {
+	counted, err := s.countOnly(ctx)
+	if err != nil {
+		return app.Facts{}, err
+	}
+	asked := s.options.Now()
+	e, err := s.fetch(ctx, s.options.Metrics && !scope.NoMetrics, sink)
+	if err != nil {
+		return app.Facts{}, err
+	}
+	if e.date.IsZero() {
+		e.date = asked
+	}
+	for _, finding := range e.findings() {
+		sink.Found(finding)
+	}
+	s.compare(ctx, counted, e, sink)
+	if err := s.configFiles(ctx, sink); err != nil {
+		return app.Facts{}, err
+	}
+	if err := s.objects(ctx, e, sink); err != nil {
+		return app.Facts{}, err
+	}
+	return e.facts(), nil
+}
+
+func (e *export) facts() app.Facts {
+	return app.Facts{
+		Application: "Zipline",
+		Version:     e.versions.zipline,
+		Versions:    map[string]string{"export": e.versions.export, "node": e.versions.node},
+		Counts:      e.counts,
+		Secrets:     true,
+		Digest:      e.digest.hex(),
+	}
+}
+
+// Open implements app.Source: it reads from the datasource, never through Zipline's API.
+func (s *Source) Open(ctx context.Context, object app.Object) (app.Content, error) {
+	return s.options.Datasource.Open(ctx, object)
+}

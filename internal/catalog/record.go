@@ -1,0 +1,94 @@
+// Package catalog keeps the records of all backups in the vault: catalog/backups/<source>/<backup>.json, and the
+// lease that lets one run at a time work on a source: catalog/leases/<source>.json.
+//
+// A record is created as "in progress" before any work, and named "completed" only after what it names has been
+// proven. It is all that is needed, with the manifest and the packs, to read a backup after a disaster.
+package catalog
+
+import (
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+)
+
+// Format is the version of records that this program writes; it refuses to read a later one.
+const Format = 1
+
+// Record is what lifeboat knows of one backup.
+type Record struct {
+	Format      int           `json:"format"`
+	ID          backup.ID     `json:"id"`
+	Source      backup.Source `json:"source"`
+	Kind        string        `json:"kind"` // of the source: zipline, …
+	Name        string        `json:"name,omitempty"`
+	Description string        `json:"description,omitempty"`
+	Status      backup.Status `json:"status"`
+	Scope       backup.Scope  `json:"scope"`
+	StartedBy   Starter       `json:"started_by"`
+	Started     time.Time     `json:"started"`
+	Finished    time.Time     `json:"finished,omitzero"`
+	Lifeboat    string        `json:"lifeboat"` // version of the program that made it
+	Facts       app.Facts     `json:"facts,omitzero"`
+
+	Documents     int   `json:"documents"`
+	Objects       int   `json:"objects"`
+	Bytes         int64 `json:"bytes"`          // of documents and objects, as a person would have them on disk
+	PackedObjects int   `json:"packed_objects"` // objects whose bytes were written by this run
+	PackedBytes   int64 `json:"packed_bytes"`
+
+	Manifest Manifest     `json:"manifest,omitzero"`
+	Archive  Archive      `json:"archive,omitzero"`
+	Proof    backup.Proof `json:"proof,omitempty"`
+	Proven   time.Time    `json:"proven,omitzero"`
+	Secrets  bool         `json:"secrets"` // the archive holds passwords, tokens or keys
+
+	Notes         []app.Finding `json:"notes,omitempty"`    // the first MaxFindings
+	Problems      []app.Finding `json:"problems,omitempty"` // the first MaxFindings
+	NotesTotal    int           `json:"notes_total,omitzero"`
+	ProblemsTotal int           `json:"problems_total,omitzero"`
+
+	Failure  *Failure `json:"failure,omitempty"` // why a failed or canceled run ended
+	Notified Notified `json:"notified,omitzero"`
+}
+
+// MaxFindings is how many notes, and how many problems, a record keeps; the totals count all.
+const MaxFindings = 1000
+
+// Starter says who or what started a run.
+type Starter struct {
+	By  string `json:"by"`            // "person", "schedule", "api", "demo"
+	Who string `json:"who,omitempty"` // user@host, a schedule's name, …
+}
+
+// Manifest is the reference to the signed list of entries.
+type Manifest struct {
+	Key     string `json:"key"`
+	SHA256  string `json:"sha256"` // of the canonical JSON lines, not of the compressed file; hex
+	Entries int    `json:"entries"`
+	Signer  string `json:"signer"` // id of the public key
+}
+
+// Archive is the reference to the ZIP.
+type Archive struct {
+	Key   string `json:"key"`
+	Bytes int64  `json:"bytes"`
+	CRC32 string `json:"crc32"` // of the whole object, 8 hex digits
+	Parts int    `json:"parts"`
+}
+
+// Failure is why a run did not complete.
+type Failure struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// Notified says who was told about the run.
+type Notified struct {
+	Status  string    `json:"status,omitempty"` // "sent", "written" (an .eml file), "failed", "quiet"
+	At      time.Time `json:"at,omitzero"`
+	To      []string  `json:"to,omitempty"`
+	Message string    `json:"message,omitempty"` // the reason of a failure, the file of a written mail
+	Link    string    `json:"link,omitempty"`    // id of the link in the mail
+}

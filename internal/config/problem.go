@@ -1,0 +1,95 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"lifeboat/internal/failure"
+)
+
+// Problem is one thing that is wrong, or odd, at one line of the file.
+type Problem struct {
+	Line    int // from 1
+	Message string
+}
+
+// At returns the problem as one line of output: "lifeboat.yaml:12: message".
+func (p Problem) At(file string) string { return fmt.Sprintf("%s:%d: %s", file, p.Line, p.Message) }
+
+// Error is what Parse returns, inside a failure of kind Usage, for a file with problems.
+type Error struct {
+	File     string
+	Problems []Problem // by line, at least one
+}
+
+// Error returns one line for each problem.
+func (e *Error) Error() string {
+	lines := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		lines[i] = p.At(e.File)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func wrong(file string, problems []Problem) error {
+	sorted(problems)
+	count := "the problem"
+	if n := len(problems); n > 1 {
+		count = fmt.Sprintf("all %d problems", n)
+	}
+	return failure.New(failure.Usage, "%w", &Error{File: file, Problems: problems}).
+		WithHint("correct %s in %s and try again", count, file)
+}
+
+func sorted(problems []Problem) {
+	slices.SortStableFunc(problems, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
+}
+
+// didYouMean returns `did you mean "x"? ` for the candidate that is closest to text, or "" when none is close.
+func didYouMean(text string, candidates []string) string {
+	best, distance := "", 1+len(text)/3
+	for _, candidate := range candidates {
+		if d := editDistance(text, candidate); d <= distance && d < len(candidate) {
+			best, distance = candidate, d-1
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q? ", best)
+}
+
+// editDistance counts the letters to insert, drop, change or swap with their neighbour to make b of a.
+func editDistance(a, b string) int {
+	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row := make([]int, len(b)+1)
+		row[0] = i + 1
+		for j := range len(b) {
+			change := last[j]
+			if a[i] != b[j] {
+				change++
+			}
+			row[j+1] = min(change, last[j+1]+1, row[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last = last, row
+	}
+	return last[len(b)]
+}
+
+// enumerate returns "a", "a and b" or "a, b and c".
+func enumerate(words []string, conjunction string) string {
+	n := len(words)
+	if n < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:n-1], ", ") + " " + conjunction + " " + words[n-1]
+}

@@ -1,0 +1,37 @@
+// Package datasource lists and opens the files that an application's documents refer to, where they lie: in a
+// folder of this machine or in an S3 bucket.
+//
+// It knows nothing of applications. Keys are what the store calls its objects, byte for byte; whether a key can
+// stand in an archive is for the adapter to judge, and so is app.Object.Path, which stays empty here. Adapters
+// import this package; it imports app and failure. It stores nothing.
+package datasource
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"lifeboat/internal/app"
+)
+
+// Datasource is one place that holds objects. It is safe for concurrent use.
+type Datasource interface {
+	// List yields every object once, in the lexical order of the keys' bytes. An error of type *Skipped is about
+	// the one object or folder that it names: the listing goes on after it. Any other error is the last value.
+	List(ctx context.Context) iter.Seq2[app.Object, error]
+
+	// Open reads one object that List yielded, perhaps in another process. NotFound when it is gone; Conflict
+	// when the store itself says that it is another version by now.
+	Open(ctx context.Context, object app.Object) (app.Content, error)
+
+	// Describe names the place in a sentence, such as "the folder /zipline/uploads".
+	Describe() string
+}
+
+// Skipped says that List left something out. It comes with an app.Object of which only Key is set.
+type Skipped struct {
+	Key    string // the object's key; a folder's ends with "/"
+	Reason string // such as "it is a symbolic link"
+}
+
+func (s *Skipped) Error() string { return fmt.Sprintf("%q was skipped: %s", s.Key, s.Reason) }

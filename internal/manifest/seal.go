@@ -1,0 +1,126 @@
+package manifest
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+
+	"lifeboat/internal/failure"
+)
+
+// Seal is lifeboat/backup.json: the signature of a manifest, and its header for people. The same manifest and key
+// always give the same bytes.
+type Seal struct {
+	Format   int             `json:"lifeboat_backup"`
+	Manifest Signed          `json:"manifest"`
+	Signer   Signature       `json:"signer"`
+	Backup   json.RawMessage `json:"backup"` // line 1 of the manifest
+}
+
+// Signed is what the signature covers.
+type Signed struct {
+	Path    string `json:"path"`
+	SHA256  string `json:"sha256"` // of the uncompressed manifest, hex
+	Entries int    `json:"entries"`
+}
+
+// Signature is an Ed25519 signature (RFC 8032) of the text "lifeboat manifest 1\n" + the SHA-256 in hex + "\n".
+type Signature struct {
+	ID        string `json:"id"`         // KeyID of the public key
+	PublicKey string `json:"public_key"` // base64
+	Signature string `json:"signature"`  // base64
+}
+
+// PathInArchive is where the manifest lies in an archive.
+const PathInArchive = "lifeboat/manifest.jsonl"
+
+func message(digest string) []byte { return []byte("lifeboat manifest 1\n" + digest + "\n") }
+
+// KeyID returns the short name of a public key: the first 16 hex digits of its SHA-256.
+func KeyID(key ed25519.PublicKey) string {
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:8])
+}
+
+// Sign returns the bytes of lifeboat/backup.json.
+func Sign(key ed25519.PrivateKey, digest string, entries int, rawHeader []byte) ([]byte, error) {
+	public := key.Public().(ed25519.PublicKey)
+	return marshalSeal(Seal{
+		Format:   Format,
+		Manifest: Signed{PathInArchive, digest, entries},
+		Signer: Signature{
+			ID:        KeyID(public),
+			PublicKey: base64.StdEncoding.EncodeToString(public),
+			Signature: base64.StdEncoding.EncodeToString(ed25519.Sign(key, message(digest))),
+		},
+		Backup: rawHeader,
+	})
+}
+
+func marshalSeal(s Seal) ([]byte, error) {
+	data, err := marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, data, "", "  "); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Authenticity says what a signature proves.
+type Authenticity string
+
+// The answers of Check.
+const (
+	Authenticated Authenticity = "authenticated"  // signed by a key that is trusted here
+	UnknownSigner Authenticity = "unknown signer" // signed, by a key that is not known here
+	Unsigned      Authenticity = "unsigned"
+)
+
+// ParseSeal reads lifeboat/backup.json.
+func ParseSeal(data []byte) (Seal, error) {
+	var s Seal
+	if err := json.Unmarshal(data, &s); err != nil {
+		return s, failure.New(failure.Corrupt, "lifeboat/backup.json: %w", err)
+	}
+	if s.Format > Format {
+		return s, failure.New(failure.Invalid, "the archive has format %d, this lifeboat reads up to %d", s.Format, Format).
+			WithHint("use a newer lifeboat")
+	}
+	if s.Format < 1 {
+		return s, failure.New(failure.Corrupt, "lifeboat/backup.json has no format")
+	}
+	return s, nil
+}
+
+// Check holds a seal against the manifest that was read and the keys that are trusted. A signature that does not
+// verify, or a seal that speaks of another manifest, is Corrupt.
+func (s Seal) Check(m *Reader, entries int, trusted ...ed25519.PublicKey) (Authenticity, error) {
+	digest := m.Digest()
+	if s.Manifest.SHA256 != digest || s.Manifest.Entries != entries {
+		return "", failure.New(failure.Corrupt, "the manifest is not the one that was signed: its SHA-256 is %s, %s was signed", digest, s.Manifest.SHA256)
+	}
+	var stated bytes.Buffer
+	if err := json.Compact(&stated, s.Backup); err != nil || !bytes.Equal(stated.Bytes(), m.RawHeader) {
+		return "", failure.New(failure.Corrupt, "lifeboat/backup.json does not say what the manifest says")
+	}
+	if s.Signer.Signature == "" {
+		return Unsigned, nil
+	}
+	key, err := base64.StdEncoding.DecodeString(s.Signer.PublicKey)
+	signature, err2 := base64.StdEncoding.DecodeString(s.Signer.Signature)
+	if err != nil || err2 != nil || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, message(digest), signature) {
+		return "", failure.New(failure.Corrupt, "the signature of the manifest does not verify")
+	}
+	for _, t := range trusted {
+		if t.Equal(ed25519.PublicKey(key)) {
+			return Authenticated, nil
+		}
+	}
+	return UnknownSigner, nil
+}

@@ -1,0 +1,331 @@
+package notify
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/notify/plain"
+)
+
+// Bounds of what a mail shows, in characters or rows.
+const (
+	maxProblems = 10
+	maxCounts   = 20
+	maxName     = 120
+	maxSentence = 300
+	maxReason   = 100 // in the subject
+)
+
+// content is a mail in words. Its strings are safe to show (plain.Text); the HTML template escapes them once more.
+type content struct {
+	Subject  string
+	Status   backup.Status
+	Badge    string
+	Lead     string
+	Proof    string
+	Reason   string // why the run failed
+	Hint     string
+	Problems []problem
+	More     string // sentence about problems that are not shown
+	Notes    string
+	Rows     []row
+	Link     *button
+	Serve    bool // tell how to get a link
+	Commands []command
+	Why      []string
+	ID       string
+	Program  string
+}
+
+type problem struct{ Kind, Item, Message string }
+
+type row struct{ Label, Value, Full string } // Full is for the text part
+
+type button struct{ URL, Expires, Code, Renew string }
+
+type command struct{ What, Line string }
+
+// Subject returns the subject: status, source and time in its first 60 characters.
+func (m Message) Subject() string {
+	r := m.Record
+	parts := []string{size(r, m.Previous)}
+	switch r.Status {
+	case backup.Completed:
+		parts = append(parts, "proven: "+proofWord(r.Proof))
+	case backup.Partial:
+		parts = slices.Insert(parts, 0, plain.Count(int64(r.ProblemsTotal), "problem"))
+	default:
+		parts = []string{reason(r, maxReason)}
+	}
+	subject := fmt.Sprintf("[%s] %s backup %s — %s", badge(r.Status), plain.Short(string(r.Source), maxName),
+		m.shortTime(started(r)), strings.Join(parts, ", "))
+	if m.Prefix != "" {
+		subject = m.Prefix + " " + subject
+	}
+	return subject
+}
+
+func badge(status backup.Status) string {
+	if status == backup.Completed {
+		return "ok"
+	}
+	return strings.ToUpper(plain.Short(string(status), 20))
+}
+
+func proofWord(p backup.Proof) string {
+	if p == backup.Unproven {
+		return "not yet"
+	}
+	return plain.Short(string(p), 20)
+}
+
+// size says how much a backup holds, and how much more than the one before.
+func size(r catalog.Record, previous *catalog.Record) string {
+	change := "first"
+	if previous != nil {
+		change = plain.Change(r.Bytes - previous.Bytes)
+	}
+	return fmt.Sprintf("%s, %s (%s)", plain.Count(int64(r.Objects), "object"), plain.Size(r.Bytes), change)
+}
+
+func reason(r catalog.Record, limit int) string {
+	switch {
+	case r.Failure != nil && r.Failure.Message != "":
+		return plain.Short(r.Failure.Message, limit)
+	case r.Status == backup.Canceled:
+		return "somebody stopped it"
+	}
+	return "no reason was recorded"
+}
+
+func started(r catalog.Record) time.Time {
+	if r.Started.IsZero() {
+		return r.ID.Time()
+	}
+	return r.Started
+}
+
+func (m Message) shortTime(t time.Time) string { return t.In(m.zone()).Format("2006-01-02 15:04 MST") }
+
+// fullTime adds UTC where people live elsewhere.
+func (m Message) fullTime(t time.Time) string {
+	local, utc := t.In(m.zone()), t.UTC()
+	text := m.shortTime(t)
+	switch {
+	case local.Format("15:04 MST") == utc.Format("15:04 MST"):
+		return text
+	case local.Format(time.DateOnly) == utc.Format(time.DateOnly):
+		return text + utc.Format(" (15:04 UTC)")
+	}
+	return text + utc.Format(" (2006-01-02 15:04 UTC)")
+}
+
+func (m Message) zone() *time.Location {
+	if m.Zone == nil {
+		return time.UTC
+	}
+	return m.Zone
+}
+
+func (m Message) content() content {
+	r := m.Record
+	c := content{
+		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(), Problems: problems(r.Problems),
+		Rows: m.rows(), Commands: m.commands(), Why: m.why(), ID: string(r.ID), Program: "lifeboat " + plain.Short(m.Version, 40),
+	}
+	if r.Status.Good() {
+		c.Proof = proofSentence(r.Proof)
+		c.Link, c.Serve = m.button(), m.Link.URL == ""
+	} else {
+		c.Reason = reason(r, maxSentence)
+		c.Proof = m.lastGood()
+	}
+	if r.Failure != nil {
+		c.Hint = plain.Short(r.Failure.Hint, maxSentence)
+	}
+	if rest := max(r.ProblemsTotal, len(r.Problems)) - len(c.Problems); rest > 0 {
+		c.More = fmt.Sprintf("%s more: lifeboat show %s", plain.Number(int64(rest)), r.ID)
+	}
+	if n := max(r.NotesTotal, len(r.Notes)); n > 0 {
+		c.Notes = fmt.Sprintf("%s, nothing to do about: lifeboat show %s", plain.Count(int64(n), "note"), r.ID)
+	}
+	return c
+}
+
+// lead is the first line: what, when, result.
+func (m Message) lead() string {
+	r := m.Record
+	what := string(r.Source)
+	if name := application(r); name != "" {
+		what += " (" + name + ")"
+	}
+	what = fmt.Sprintf("%s, backup of %s: ", what, m.fullTime(started(r)))
+	holds := fmt.Sprintf("%s and %s, %s", plain.Count(int64(r.Documents), "document"),
+		plain.Count(int64(r.Objects), "object"), plain.Size(r.Bytes))
+	switch r.Status {
+	case backup.Completed:
+		return what + "complete. It holds " + holds + "."
+	case backup.Partial:
+		return what + "partial, with " + plain.Count(int64(r.ProblemsTotal), "problem") + ". It holds " + holds + "."
+	case backup.Canceled:
+		return what + "canceled. It cannot be restored."
+	}
+	return what + plain.Short(string(r.Status), 20) + ". It cannot be restored."
+}
+
+func application(r catalog.Record) string {
+	return plain.Short(strings.TrimSpace(r.Facts.Application+" "+r.Facts.Version), maxName)
+}
+
+func proofSentence(p backup.Proof) string {
+	switch p {
+	case backup.Stored:
+		return "Proven (stored): the store's own checksum of the archive equals the one derived from its pieces."
+	case backup.ReRead:
+		return "Proven (re-read): every byte was read again and matched."
+	case backup.Drilled:
+		return "Proven (drilled): it was restored into a throw-away target and compared."
+	}
+	return "Not proven yet: nothing has checked the stored bytes."
+}
+
+func (m Message) lastGood() string {
+	if m.Previous == nil {
+		return "There is no earlier good backup of this source with the same scope."
+	}
+	return fmt.Sprintf("The newest good backup is that of %s, %s.", m.fullTime(started(*m.Previous)), m.Previous.ID)
+}
+
+func problems(findings []app.Finding) []problem {
+	var list []problem
+	for _, f := range findings[:min(len(findings), maxProblems)] {
+		list = append(list, problem{plain.Short(f.Kind, 40), plain.Short(f.Item, maxName), plain.Short(f.Message, maxSentence)})
+	}
+	return list
+}
+
+func (m Message) rows() []row {
+	r := m.Record
+	var rows []row
+	add := func(label, value, full string) {
+		if value != "" {
+			rows = append(rows, row{label, value, full})
+		}
+	}
+	add("Application", application(r), "")
+	if r.Status.Good() {
+		add("Contents", counts(r.Facts.Counts), "")
+		add("Files", fmt.Sprintf("%s, %s", plain.Count(int64(r.Documents), "document"), plain.Count(int64(r.Objects), "object")), "")
+		add("Size", plain.ExactSize(r.Bytes), "")
+		add("Change", m.change(), "")
+		add("Written now", fmt.Sprintf("%s, %s", plain.Count(int64(r.PackedObjects), "object"), plain.Size(r.PackedBytes)), "")
+	}
+	if !r.Finished.IsZero() {
+		add("Duration", r.Finished.Sub(started(r)).Round(time.Second).String(), "")
+	}
+	if r.Scope != (backup.Scope{}) {
+		add("Scope", plain.Short(r.Scope.String(), maxName), "")
+	}
+	if r.Status.Good() {
+		rows = append(rows, archiveRows(r)...)
+	}
+	return rows
+}
+
+func archiveRows(r catalog.Record) []row {
+	var rows []row
+	if r.Archive.Key != "" {
+		rows = append(rows, row{"Archive", fmt.Sprintf("%s-%s.zip, %s, CRC-32 %s", r.Source, r.ID,
+			plain.ExactSize(r.Archive.Bytes), plain.Short(r.Archive.CRC32, 20)), ""})
+	}
+	if sum := plain.Short(r.Manifest.SHA256, 80); sum != "" {
+		rows = append(rows, row{"Manifest", fmt.Sprintf("%s, SHA-256 %s", plain.Count(int64(r.Manifest.Entries), "file"),
+			plain.Short(sum, 17)), fmt.Sprintf("%s, SHA-256 %s", plain.Count(int64(r.Manifest.Entries), "file"), sum)})
+	}
+	secrets := "no"
+	if r.Secrets {
+		secrets = "yes: passwords, tokens or keys are in it"
+	}
+	return append(rows, row{"Secrets", secrets, ""})
+}
+
+// change compares with the good record before.
+func (m Message) change() string {
+	p := m.Previous
+	if p == nil {
+		return "the first good backup"
+	}
+	return fmt.Sprintf("%s, %+d objects since %s", plain.Change(m.Record.Bytes-p.Bytes), m.Record.Objects-p.Objects,
+		m.shortTime(started(*p)))
+}
+
+func counts(of map[string]int64) string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(of)) {
+		if len(list) == maxCounts {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, plain.Number(of[kind])+" "+plain.Short(kind, 40))
+	}
+	return strings.Join(list, ", ")
+}
+
+func (m Message) button() *button {
+	if m.Link.URL == "" {
+		return nil
+	}
+	b := &button{
+		URL:     m.Link.URL,
+		Expires: "The link works until " + m.fullTime(m.Link.Expires) + ".",
+		Renew:   fmt.Sprintf("lifeboat link %s makes a new one.", m.Record.ID),
+	}
+	if m.Link.NeedsCode {
+		b.Code = fmt.Sprintf("The archive holds secrets, so the page asks for a code: lifeboat link %s shows it.", m.Record.ID)
+	}
+	return b
+}
+
+func (m Message) commands() []command {
+	id := m.Record.ID
+	if !m.Record.Status.Good() {
+		list := []command{{"See what happened", fmt.Sprintf("lifeboat show %s", id)}}
+		if m.Previous != nil {
+			list = append(list, command{"Restore the newest good backup", fmt.Sprintf("lifeboat restore %s --to …", m.Previous.ID)})
+		}
+		return list
+	}
+	return []command{
+		{"Verify", fmt.Sprintf("lifeboat verify %s", id)},
+		{"Restore", fmt.Sprintf("lifeboat restore %s --to …", id)},
+	}
+}
+
+func (m Message) why() []string {
+	lines := []string{
+		fmt.Sprintf("You get this because notify in lifeboat.yaml names you for the source %s. The run was started %s.",
+			m.Record.Source, starter(m.Record.StartedBy)),
+		"notify: {on: problem} there keeps mail to trouble.",
+	}
+	if m.Record.Status.Good() && m.Link.URL != "" {
+		lines = append(lines, fmt.Sprintf("If nobody should have the archive: lifeboat link %s --revoke withdraws the link.", m.Record.ID))
+	}
+	return lines
+}
+
+func starter(s catalog.Starter) string {
+	by := map[string]string{"person": "by a person", "schedule": "by a schedule", "api": "through the API", "demo": "by the demo"}[s.By]
+	if by == "" {
+		by = "by " + plain.Short(s.By, 40)
+	}
+	if who := plain.Short(s.Who, maxName); who != "" {
+		by += " (" + who + ")"
+	}
+	return by
+}

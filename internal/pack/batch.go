@@ -1,0 +1,176 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/vault"
+)
+
+// Result is what became of one batch. It is the index of the packs that the batch wrote.
+type Result struct {
+	Batch     int              `json:"batch"`
+	Packs     []manifest.Pack  `json:"packs,omitempty"`
+	Entries   []manifest.Entry `json:"entries,omitempty"`   // packed, with their places
+	Unchanged []manifest.Entry `json:"unchanged,omitempty"` // read again and found equal: the old places
+	Findings  []app.Finding    `json:"findings,omitempty"`
+}
+
+// Packer packs batches of one run. It is safe for concurrent use.
+type Packer struct {
+	Vault    *vault.Vault
+	Source   backup.Source
+	Backup   backup.ID
+	Open     func(ctx context.Context, o app.Object) (app.Content, error)
+	Progress func(items, bytes int64) // may be nil
+}
+
+// Pack reads the items of a batch and writes them into the pool. Trouble with one object is a finding; an error
+// means that the batch as a whole could not be packed and may be tried again.
+func (p *Packer) Pack(ctx context.Context, batch int, items []Item) (Result, error) {
+	result := Result{Batch: batch}
+	small, large := items, []Item(nil)
+	if streams(items) {
+		small, large = nil, items
+	}
+	if len(small) > 0 {
+		outgrown, err := p.packSmall(ctx, small, &result)
+		if err != nil {
+			return Result{}, err
+		}
+		large = outgrown
+	}
+	if len(large) > 0 {
+		if err := p.packLarge(ctx, large, &result); err != nil {
+			return Result{}, err
+		}
+	}
+	return result, nil
+}
+
+func streams(items []Item) bool {
+	var total int64
+	for _, item := range items {
+		if item.size() >= LargeObject {
+			return true
+		}
+		total += item.size()
+	}
+	return total > BatchBytes
+}
+
+func (p *Packer) progress(items, bytes int64) {
+	if p.Progress != nil {
+		p.Progress(items, bytes)
+	}
+}
+
+// reading is one attempt to read an object or a document.
+type reading struct {
+	object app.Object // as it was when it was opened
+	size   int64      // bytes read
+	crc    hash.Hash32
+	sha    hash.Hash
+	steady bool // what was read is one version
+}
+
+func newReading(o app.Object) *reading {
+	return &reading{object: o, crc: crc32.NewIEEE(), sha: sha256.New()}
+}
+
+func (r *reading) write(b []byte) {
+	r.crc.Write(b)
+	r.sha.Write(b)
+	r.size += int64(len(b))
+}
+
+// entry returns what the manifest says of what was read, without a place.
+func (r *reading) entry(listed app.Object) manifest.Entry {
+	origin := manifest.Origin{Key: listed.Key}
+	if r.steady {
+		origin.Identity = r.object.Identity
+		origin.Settled = listed.Settled && r.object.Identity == listed.Identity
+	}
+	return manifest.Entry{
+		Path: listed.Path, Type: listed.Type, Size: r.size, CRC32: manifest.CRC(r.crc.Sum32()),
+		SHA256: hex.EncodeToString(r.sha.Sum(nil)), Modified: r.object.Modified.UTC(), Origin: &origin,
+	}
+}
+
+// equal returns the previous entry with what is known now, where the bytes are the same.
+func (r *reading) equal(item Item) (manifest.Entry, bool) {
+	before := item.Previous
+	if before == nil || !r.steady || before.Size != r.size || before.SHA256 == "" ||
+		before.SHA256 != hex.EncodeToString(r.sha.Sum(nil)) || !before.Modified.Equal(r.object.Modified) {
+		return manifest.Entry{}, false
+	}
+	same := *before
+	same.Origin = r.entry(*item.Object).Origin
+	return same, true
+}
+
+// finding says how what was read differs from what was listed, if it does.
+func (r *reading) finding(listed app.Object) (app.Finding, bool) {
+	f := app.Finding{Severity: app.Problem, Kind: "changed", Item: listed.Path}
+	switch {
+	case !r.steady:
+		f.Message = fmt.Sprintf("kept changing while it was copied: %d bytes of it are in the backup, perhaps of different versions; back up again when nobody writes to it", r.size)
+	case r.object.Identity != listed.Identity:
+		f.Message = fmt.Sprintf("changed after it was listed: the backup has the version of %s with %d bytes, which may not fit the metadata",
+			r.object.Modified.UTC().Format(time.RFC3339), r.size)
+	default:
+		return app.Finding{}, false
+	}
+	return f, true
+}
+
+// lost turns an error with one object into a finding; an error that concerns the whole datasource stays one.
+func lost(err error, o app.Object) (app.Finding, error) {
+	f := app.Finding{Severity: app.Problem, Item: o.Path}
+	switch kind := failure.KindOf(err); kind {
+	case failure.Transient, failure.Canceled, failure.Exhausted:
+		return f, err
+	case failure.NotFound:
+		f.Kind, f.Message = "missing", "was listed, but was gone when it was to be copied"
+	default:
+		f.Kind, f.Message = "unreadable", fmt.Sprintf("could not be read: %v", err)
+	}
+	return f, nil
+}
+
+// open opens an object: the listed version, or, once that is gone, whatever version is there.
+func (p *Packer) open(ctx context.Context, o app.Object) (app.Content, app.Object, error) {
+	content, err := p.Open(ctx, o)
+	if failure.KindOf(err) == failure.Conflict && err != nil {
+		o.Identity = ""
+		content, err = p.Open(ctx, o)
+	}
+	if err != nil {
+		return nil, o, err
+	}
+	now, err := content.Now()
+	if err != nil {
+		content.Close()
+		return nil, o, err
+	}
+	return content, now, nil
+}
+
+// attempts is how often an object that changes while it is read is read.
+const attempts = 2
+
+// document opens the stored bytes of a document and returns its entry.
+func (p *Packer) document(ctx context.Context, d *Document) (io.ReadCloser, error) {
+	body, _, err := p.Vault.Open(ctx, vault.Work(p.Source, p.Backup, d.Name), 0, -1)
+	return body, err
+}

@@ -1,0 +1,187 @@
+package pack
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash/crc32"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/vault"
+)
+
+// fetches is how many small objects of a batch are read at the same time.
+const fetches = 16
+
+// slot is one item of a small batch: its bytes and what was found out about it.
+type slot struct {
+	item     Item
+	entry    manifest.Entry
+	data     []byte
+	same     bool // the previous entry holds it
+	gone     bool // it is not in the backup
+	outgrown bool // it is larger now than its place: it streams
+	findings []app.Finding
+}
+
+// packSmall reads every item into its place in one buffer, many at a time, closes the gaps of what is unchanged or
+// gone, and writes the buffer as one pack. It returns the items that have outgrown their places.
+func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([]Item, error) {
+	slots := make([]slot, len(items))
+	buffer := layOut(items, slots)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(fetches)
+	for i := range slots {
+		group.Go(func() error {
+			err := p.fetch(groupCtx, &slots[i])
+			if err == nil {
+				p.progress(1, int64(len(slots[i].data)))
+			}
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	bytes, packed, outgrown := compact(buffer, slots, result)
+	if len(packed) == 0 {
+		return outgrown, nil
+	}
+	pack := manifest.Pack{ID: contentID(bytes), Bytes: int64(len(bytes)), CRC32: manifest.CRC(crc32.ChecksumIEEE(bytes))}
+	for i := range packed {
+		packed[i].Header.Pack = pack.ID
+	}
+	if err := p.Vault.Create(ctx, vault.Pack(p.Source, pack.ID), bytes); err != nil {
+		return nil, err
+	}
+	result.Packs = append(result.Packs, pack)
+	result.Entries = append(result.Entries, packed...)
+	return outgrown, nil
+}
+
+// layOut gives every item its place behind its future header in one buffer.
+func layOut(items []Item, slots []slot) []byte {
+	var total int64
+	for _, item := range items {
+		total += manifest.Entry{Path: item.path()}.Zip().LocalSize() + item.size()
+	}
+	buffer := make([]byte, total)
+	var at int64
+	for i, item := range items {
+		at += manifest.Entry{Path: item.path()}.Zip().LocalSize()
+		slots[i] = slot{item: item, data: buffer[at : at+item.size() : at+item.size()]}
+		at += item.size()
+	}
+	return buffer
+}
+
+// compact writes the headers, moves every body behind its header and collects what became of the items.
+func compact(buffer []byte, slots []slot, result *Result) (bytes []byte, packed []manifest.Entry, outgrown []Item) {
+	bytes = buffer[:0]
+	for i := range slots {
+		s := &slots[i]
+		result.Findings = append(result.Findings, s.findings...)
+		switch {
+		case s.gone:
+		case s.outgrown:
+			outgrown = append(outgrown, s.item)
+		case s.same:
+			result.Unchanged = append(result.Unchanged, s.entry)
+		default:
+			s.entry.Header.Offset = int64(len(bytes))
+			bytes = s.entry.Zip().AppendLocal(bytes)
+			bytes = append(bytes, s.data...)
+			packed = append(packed, s.entry)
+		}
+	}
+	return bytes, packed, outgrown
+}
+
+func (p *Packer) fetch(ctx context.Context, s *slot) error {
+	if s.item.Document != nil {
+		return p.fetchDocument(ctx, s)
+	}
+	listed := *s.item.Object
+	r, err := p.fetchSteady(ctx, s, listed)
+	if err != nil {
+		f, err := lost(err, listed)
+		s.gone, s.data, s.findings = true, nil, append(s.findings, f)
+		return err
+	}
+	if s.outgrown {
+		s.data = nil
+		return nil
+	}
+	s.data = s.data[:r.size]
+	if s.entry, s.same = r.equal(s.item); s.same {
+		return nil
+	}
+	s.entry = r.entry(listed)
+	if f, differs := r.finding(listed); differs {
+		s.findings = append(s.findings, f)
+	}
+	return nil
+}
+
+// fetchSteady reads an object until one reading is of one version; at last it keeps what it has.
+func (p *Packer) fetchSteady(ctx context.Context, s *slot, o app.Object) (*reading, error) {
+	for attempt := 1; ; attempt++ {
+		r, err := p.fetchOnce(ctx, s, o)
+		if err != nil || s.outgrown || r.steady || attempt == attempts {
+			return r, err
+		}
+		o.Identity = ""
+	}
+}
+
+func (p *Packer) fetchOnce(ctx context.Context, s *slot, o app.Object) (*reading, error) {
+	content, now, err := p.open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer content.Close()
+	if now.Size > int64(cap(s.data)) {
+		s.outgrown = true
+		return nil, nil
+	}
+	data := s.data[:now.Size]
+	n, err := io.ReadFull(content, data)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return nil, err
+	}
+	r := newReading(now)
+	r.write(data[:n])
+	after, err := content.Now()
+	if err != nil {
+		return nil, err
+	}
+	r.steady = after.Identity == now.Identity && r.size == now.Size
+	return r, nil
+}
+
+func (p *Packer) fetchDocument(ctx context.Context, s *slot) error {
+	body, err := p.document(ctx, s.item.Document)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if _, err := io.ReadFull(body, s.data); err != nil {
+		return failure.New(failure.Corrupt, "read the stored document %s: %w", s.item.path(), err)
+	}
+	s.entry = s.item.Document.Entry
+	if crc32.ChecksumIEEE(s.data) != s.entry.StoredCRC() {
+		return failure.New(failure.Corrupt, "the stored document %s does not have the checksum that it was stored with", s.item.path())
+	}
+	return nil
+}
+
+// contentID names a pack by its bytes: the first 32 hex digits of their SHA-256.
+func contentID(bytes []byte) string {
+	sum := sha256.Sum256(bytes)
+	return hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,94 @@
+// Package secret keeps tokens, keys and codes out of logs, errors and JSON.
+//
+// A String prints as [redacted] through fmt, slog and encoding/json; only Reveal gives the value, and only the
+// line that needs it calls Reveal. Configuration names secrets by reference (env:, file:), see Resolve.
+package secret
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"lifeboat/internal/failure"
+)
+
+const redacted = "[redacted]"
+
+// String is a secret value.
+type String struct{ value string }
+
+// New returns value as a secret.
+func New(value string) String { return String{value} }
+
+// Reveal returns the value.
+func (s String) Reveal() string { return s.value }
+
+// Empty reports whether there is no value.
+func (s String) Empty() bool { return s.value == "" }
+
+// String implements fmt.Stringer.
+func (s String) String() string { return redacted }
+
+// GoString implements fmt.GoStringer, for %#v.
+func (s String) GoString() string { return redacted }
+
+// Format implements fmt.Formatter, so that no verb prints the value.
+func (s String) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
+
+// LogValue implements slog.LogValuer.
+func (s String) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalJSON implements json.Marshaler.
+func (s String) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// maxFile bounds what a file: reference reads, in bytes.
+const maxFile = 64 << 10
+
+// Reference is a secret as the configuration spells it: env:NAME, file:PATH, or a bare value.
+type Reference string
+
+// Bare reports whether the reference is the value itself, which deserves a warning.
+func (r Reference) Bare() bool {
+	scheme, _, found := strings.Cut(string(r), ":")
+	return r != "" && (!found || !known(scheme))
+}
+
+func known(scheme string) bool {
+	switch scheme {
+	case "env", "file", "secretsmanager", "ssm":
+		return true
+	}
+	return false
+}
+
+// Resolve returns the value that the reference names. A file: value loses one trailing newline. The error is of
+// kind Usage and never holds the value.
+func (r Reference) Resolve() (String, error) {
+	scheme, rest, found := strings.Cut(string(r), ":")
+	if !found || !known(scheme) {
+		return New(string(r)), nil
+	}
+	switch scheme {
+	case "env":
+		value, ok := os.LookupEnv(rest)
+		if !ok || value == "" {
+			return String{}, failure.New(failure.Usage, "the environment variable %s is not set", rest).
+				WithHint("export %s=… before you run lifeboat", rest)
+		}
+		return New(value), nil
+	case "file":
+		info, err := os.Stat(rest)
+		if err == nil && info.Size() > maxFile {
+			return String{}, failure.New(failure.Usage, "the secret file %s is larger than %d bytes", rest, maxFile)
+		}
+		data, err := os.ReadFile(rest)
+		if err != nil {
+			return String{}, failure.New(failure.Usage, "read the secret file: %w", err)
+		}
+		return New(string(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))), nil
+	}
+	return String{}, failure.New(failure.Usage, "%s: references are resolved on AWS only", scheme).
+		WithHint("on one machine use env:NAME or file:PATH")
+}

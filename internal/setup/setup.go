@@ -1,0 +1,187 @@
+// Package setup turns the configuration into what the steps work with: adapters of the sources, and the notifier
+// with its links. It is the same for the command line and for functions.
+package setup
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/app/zipline"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/config"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/link"
+	"lifeboat/internal/notify"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/vault"
+)
+
+// Sources opens the sources of a configuration, each once. It implements step.Sources.
+type Sources struct {
+	Config *config.Config
+
+	mutex sync.Mutex
+	open  map[backup.Source]app.Source
+}
+
+// Open implements step.Sources.
+func (s *Sources) Open(ctx context.Context, name backup.Source) (app.Source, string, error) {
+	c, err := s.Config.Source(string(name))
+	if err != nil {
+		return nil, "", err
+	}
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if source, ok := s.open[name]; ok {
+		return source, c.Kind, nil
+	}
+	source, err := open(ctx, c)
+	if err != nil {
+		return nil, "", fmt.Errorf("source %s: %w", name, err)
+	}
+	if s.open == nil {
+		s.open = map[backup.Source]app.Source{}
+	}
+	s.open[name] = source
+	return source, c.Kind, nil
+}
+
+func open(ctx context.Context, c config.Source) (app.Source, error) {
+	if c.Kind != "zipline" {
+		return nil, failure.New(failure.Usage, "kind %s is not served yet", c.Kind)
+	}
+	token, err := c.Token.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	data, err := Datasource(ctx, c.Datasource)
+	if err != nil {
+		return nil, err
+	}
+	return zipline.New(zipline.Options{
+		URL: c.URL, Token: token, Datasource: data, Metrics: c.Metrics, ConfigFiles: c.ConfigFiles,
+	})
+}
+
+// Datasource opens the place where an application keeps its files.
+func Datasource(ctx context.Context, l config.Location) (datasource.Datasource, error) {
+	if l.Bucket == nil {
+		return datasource.NewFolder(l.Folder, nil), nil
+	}
+	store, err := Store(*l.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	client, err := vault.Connect(ctx, store)
+	if err != nil {
+		return nil, err
+	}
+	return datasource.NewBucket(client, l.Bucket.Name, l.Bucket.Prefix), nil
+}
+
+// Store resolves how to reach a bucket.
+func Store(b config.Bucket) (vault.Store, error) {
+	store := vault.Store{Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile}
+	if b.AccessKey == "" {
+		return store, nil
+	}
+	var err error
+	if store.AccessKey, err = b.AccessKey.Resolve(); err != nil {
+		return store, err
+	}
+	store.SecretKey, err = b.SecretKey.Resolve()
+	return store, err
+}
+
+// Notifier writes the mails of a configuration. It implements step.Notifier.
+type Notifier struct {
+	Config  *config.Config
+	Vault   *vault.Vault
+	LinkKey secret.String
+	Holder  string
+	Version string
+}
+
+// MailFolder is where mails are written when no SMTP server is configured.
+func MailFolder(c *config.Config) string { return filepath.Join(c.Base, "var", "mail") }
+
+// defaultFrom is the sender's address when no mail section names one; such mails are only written to a folder.
+const defaultFrom = "lifeboat@localhost.localdomain"
+
+// Notify implements step.Notifier.
+func (n *Notifier) Notify(ctx context.Context, record catalog.Record, previous *catalog.Record) (catalog.Notified, error) {
+	source, err := n.Config.Source(string(record.Source))
+	if err != nil {
+		return catalog.Notified{}, err
+	}
+	if len(source.Notify.To) == 0 {
+		return catalog.Notified{Status: "quiet", Message: "the source names nobody to be told (notify: {to: …})"}, nil
+	}
+	sender, from, err := n.sender()
+	if err != nil {
+		return catalog.Notified{Status: "failed", Message: err.Error()}, nil
+	}
+	policy, err := notify.ParsePolicy(string(source.Notify.On))
+	if err != nil {
+		return catalog.Notified{}, err
+	}
+	var recipients []notify.Recipient
+	for _, to := range source.Notify.To {
+		l, err := n.link(ctx, record, source, to)
+		if err != nil {
+			return catalog.Notified{}, err
+		}
+		recipients = append(recipients, notify.Recipient{Address: to, Link: l})
+	}
+	outbox := notify.Outbox{Vault: n.Vault, Sender: sender, Policy: policy, Holder: n.Holder}
+	message := notify.Message{Record: record, Previous: previous, From: from, Zone: time.Local, Version: n.Version}
+	return outbox.Deliver(ctx, message, before(previous), recipients...)
+}
+
+func before(previous *catalog.Record) backup.Status {
+	if previous == nil {
+		return ""
+	}
+	return previous.Status
+}
+
+func (n *Notifier) sender() (notify.Sender, string, error) {
+	mail := n.Config.Mail
+	if mail == nil || mail.SMTP == "" {
+		from := defaultFrom
+		if mail != nil && mail.From != "" {
+			from = mail.From
+		}
+		return notify.Folder{Dir: MailFolder(n.Config)}, from, nil
+	}
+	address, err := mail.SMTP.Resolve()
+	if err != nil {
+		return nil, "", err
+	}
+	smtp, err := notify.NewSMTP(address)
+	return smtp, mail.From, err
+}
+
+// link makes the link of a good backup; where no public address is configured the mail says how to serve it.
+func (n *Notifier) link(ctx context.Context, record catalog.Record, source config.Source, to string) (notify.Link, error) {
+	if !record.Status.Good() {
+		return notify.Link{}, nil
+	}
+	if n.Config.Serve.PublicURL == "" {
+		return notify.Link{}, nil
+	}
+	made, err := n.Links().Issue(ctx, record.Source, record.ID, to, link.Options{NeedsCode: record.Secrets && source.Link.Code})
+	if err != nil {
+		return notify.Link{}, err
+	}
+	return notify.Link{ID: made.ID, URL: made.URL(n.Config.Serve.PublicURL), Expires: made.Expires, NeedsCode: made.NeedsCode}, nil
+}
+
+// Links returns the links of the vault.
+func (n *Notifier) Links() *link.Service { return &link.Service{Vault: n.Vault, Key: n.LinkKey} }

@@ -1,0 +1,74 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+
+	"lifeboat/events"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/vault"
+)
+
+// abort ends a run that failed: its record says why, its uploads and work files go, the source is free again. What
+// it packed stays in the pool for nobody to name; a later backup packs it again.
+func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error) error {
+	kind, message, hint := Reason(caught)
+	why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
+	return s.End(ctx, run, backup.Failed, why)
+}
+
+// End closes the record of a run that did not complete, if it is still open, and cleans up behind it. A canceled
+// run keeps its work files: the same command goes on with them.
+func (s *Steps) End(ctx context.Context, run events.Run, status backup.Status, why catalog.Failure) error {
+	return s.end(ctx, run.Source, run.ID, status, why)
+}
+
+func (s *Steps) end(ctx context.Context, source backup.Source, id backup.ID, status backup.Status, why catalog.Failure) error {
+	ended := false
+	_, err := s.catalog().Update(ctx, source, id, func(r *catalog.Record) error {
+		if ended = r.Status != backup.InProgress && r.Status != backup.Canceled; ended {
+			return nil
+		}
+		r.Status, r.Failure, r.Finished = status, &why, s.Now().UTC()
+		return nil
+	})
+	switch {
+	case failure.KindOf(err) == failure.NotFound: // it failed before its record was written
+	case err != nil:
+		return err
+	case ended:
+		return nil
+	}
+	if status == backup.Canceled {
+		return s.catalog().Release(ctx, source, id)
+	}
+	for _, key := range []vault.Key{vault.Archive(source, id), vault.Manifest(source, id), vault.Seal(source, id)} {
+		if err := s.Vault.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return s.tidy(ctx, events.Run{Source: source, ID: id})
+}
+
+// Reason reads what a state machine caught: an error's name, and as its cause the JSON {"errorMessage": …} of a
+// function's answer. A hint, if there is one, follows the message on a line of its own (see Boundary).
+func Reason(caught *events.Error) (kind failure.Kind, message, hint string) {
+	if caught == nil {
+		return failure.Internal, "no reason was given", ""
+	}
+	kind, known := failure.KindOfName(caught.Error)
+	message = caught.Cause
+	var cause struct {
+		Message string `json:"errorMessage"`
+	}
+	if json.Unmarshal([]byte(caught.Cause), &cause) == nil && cause.Message != "" {
+		message = cause.Message
+	}
+	message, hint = splitHint(message)
+	if !known {
+		message = caught.Error + ": " + message
+	}
+	return kind, message, hint
+}

@@ -1,0 +1,69 @@
+package step
+
+import (
+	"context"
+	"errors"
+
+	"lifeboat/events"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+)
+
+// begin takes the source's lease and creates the record, before any work. The answer is "skip" when another run
+// holds the source, and "duplicate" when this run has ended before.
+func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error) {
+	if len(run.Name) > 200 || len(run.Description) > 4000 {
+		return events.Began{}, failure.New(failure.Usage, "a name has at most 200 bytes, a description at most 4000")
+	}
+	_, kind, err := s.Sources.Open(ctx, run.Source)
+	if err != nil {
+		return events.Began{}, err
+	}
+	lost, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	var held catalog.Held
+	switch {
+	case errors.As(err, &held):
+		return events.Began{Answer: "skip"}, nil
+	case err != nil:
+		return events.Began{}, err
+	}
+	if lost != "" {
+		if err := s.closeLost(ctx, run.Source, lost); err != nil {
+			return events.Began{}, err
+		}
+	}
+	return s.record(ctx, run, kind)
+}
+
+func (s *Steps) record(ctx context.Context, run events.Run, kind string) (events.Began, error) {
+	err := s.catalog().Create(ctx, catalog.Record{
+		ID: run.ID, Source: run.Source, Kind: kind, Name: run.Name, Description: run.Description,
+		Status: backup.InProgress, Scope: run.Scope, StartedBy: run.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
+	})
+	if err != nil {
+		return events.Began{}, err
+	}
+	answer := "run"
+	_, err = s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
+		switch r.Status {
+		case backup.InProgress:
+		case backup.Canceled: // a run that was stopped goes on
+			r.Status, r.Failure = backup.InProgress, nil
+		default:
+			answer = "duplicate"
+		}
+		return nil
+	})
+	if err == nil && answer == "duplicate" {
+		err = s.catalog().Release(ctx, run.Source, run.ID)
+	}
+	return events.Began{Answer: answer}, err
+}
+
+// closeLost ends the record of a run that died without doing so itself.
+func (s *Steps) closeLost(ctx context.Context, source backup.Source, id backup.ID) error {
+	return s.end(ctx, source, id, backup.Failed, catalog.Failure{
+		Kind: "lost", Message: "the run ended without a word: its process was killed, or the machine went down",
+	})
+}

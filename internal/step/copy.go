@@ -1,0 +1,51 @@
+package step
+
+import (
+	"context"
+	"fmt"
+
+	"lifeboat/events"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/pack"
+	"lifeboat/internal/vault"
+)
+
+// copied is the answer of copy: as good as nothing, since a Map keeps the answers of all its children.
+type copied struct {
+	Batch int `json:"batch"`
+}
+
+// copy packs one batch. A batch whose result is there is done.
+func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, error) {
+	if batch == nil {
+		return copied{}, failure.New(failure.Usage, "the step copy needs a batch")
+	}
+	result := w.key(fmt.Sprintf("packed/%d.json", batch.Batch))
+	if _, err := s.Vault.Head(ctx, result); failure.KindOf(err) != failure.NotFound {
+		return copied{batch.Batch}, err
+	}
+	source, _, err := s.Sources.Open(ctx, w.run.Source)
+	if err != nil {
+		return copied{}, err
+	}
+	if err := s.renew(ctx, w.run); err != nil {
+		return copied{}, err
+	}
+	var items []pack.Item
+	for item, err := range readLines[pack.Item](ctx, w, "plan.jsonl", batch.Offset, batch.Length) {
+		if err != nil {
+			return copied{}, err
+		}
+		items = append(items, item)
+	}
+	packer := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Open: source.Open, Progress: s.add}
+	done, err := packer.Pack(ctx, batch.Batch, items)
+	if err != nil {
+		return copied{}, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
+	}
+	_, err = s.Vault.PutJSON(ctx, result, done, vault.IfAbsent())
+	if err != nil && failure.KindOf(err) == failure.Conflict {
+		err = nil // another attempt was faster; its result counts
+	}
+	return copied{batch.Batch}, err
+}

@@ -1,0 +1,39 @@
+package step
+
+import (
+	"context"
+
+	"lifeboat/events"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+)
+
+// notify tells people how the run ended, and writes into the record whom it told. A run without a record failed
+// before it began: there is nothing to tell but what the command says itself.
+func (s *Steps) notify(ctx context.Context, run events.Run) error {
+	record, err := s.catalog().Record(ctx, run.Source, run.ID)
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound {
+			return nil
+		}
+		return err
+	}
+	if record.Status == backup.InProgress || record.Status == backup.Canceled {
+		return nil
+	}
+	s.phase("notify", 0, 0)
+	notified, err := s.Notifier.Notify(ctx, record, s.lastGood(ctx, run.Source, record.Scope, run.ID))
+	if err != nil {
+		notified = catalog.Notified{Status: "failed", Message: err.Error()}
+	}
+	notified.At = s.Now().UTC()
+	_, updateErr := s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
+		r.Notified = notified
+		return nil
+	})
+	if updateErr != nil {
+		return updateErr
+	}
+	return err
+}

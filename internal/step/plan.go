@@ -1,0 +1,160 @@
+package step
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/pack"
+	"lifeboat/internal/vault"
+)
+
+// fewBatches is how many batches the inline Map takes (its limit is 40 children at a time).
+const fewBatches = 40
+
+// planPacks compares the list of the snapshot with the last manifest of the scope and cuts what has to be read into
+// batches.
+func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
+	if err := s.renew(ctx, w.run); err != nil {
+		return events.Plan{}, err
+	}
+	var snapshot snapshotFile
+	if _, err := s.Vault.GetJSON(ctx, w.key("snapshot.json"), &snapshot); err != nil {
+		return events.Plan{}, err
+	}
+	objects, err := w.objects(ctx)
+	if err != nil {
+		return events.Plan{}, err
+	}
+	file := planFile{}
+	previous := map[string]manifest.Entry{}
+	last, err := s.catalog().LastGood(ctx, w.run.Source, w.run.Scope, w.run.ID)
+	if err != nil {
+		return events.Plan{}, err
+	}
+	if last != nil {
+		if previous, err = s.previous(ctx, *last); err != nil {
+			file.Findings = append(file.Findings, app.Finding{
+				Severity: app.Problem, Kind: "previous", Item: string(last.ID),
+				Message: fmt.Sprintf("the manifest of the last backup cannot be read (%v): everything was read again; run `lifeboat verify %s`", err, last.ID),
+			})
+		} else {
+			file.Previous = last.ID
+		}
+		file.Findings = append(file.Findings, suspicious(*last, len(snapshot.Documents), len(objects))...)
+	} else {
+		file.Findings = append(file.Findings, suspicious(catalog.Record{}, len(snapshot.Documents), len(objects))...)
+	}
+	plan := pack.Make(snapshot.Documents, objects, previous, w.run.Rehash)
+	return s.writePlan(ctx, w, plan, file)
+}
+
+func (w work) objects(ctx context.Context) ([]app.Object, error) {
+	var objects []app.Object
+	for o, err := range readLines[app.Object](ctx, w, "objects.jsonl", 0, -1) {
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	return objects, nil
+}
+
+// previous reads the entries of the last good manifest by path.
+func (s *Steps) previous(ctx context.Context, last catalog.Record) (map[string]manifest.Entry, error) {
+	m, body, err := openManifest(ctx, s.Vault, last.Source, last.ID)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	entries := make(map[string]manifest.Entry, last.Manifest.Entries)
+	for e, err := range m.Entries() {
+		if err != nil {
+			return nil, err
+		}
+		if !e.Document {
+			entries[e.Path] = e
+		}
+	}
+	if m.Digest() != last.Manifest.SHA256 {
+		return nil, failure.New(failure.Corrupt, "it does not have the SHA-256 that its record says")
+	}
+	return entries, nil
+}
+
+// suspicious finds what a green must not hide: nothing to keep, or much less than last time.
+func suspicious(last catalog.Record, documents, objects int) []app.Finding {
+	found := func(format string, args ...any) []app.Finding {
+		return []app.Finding{{Severity: app.Problem, Kind: "suspicious", Message: fmt.Sprintf(format, args...)}}
+	}
+	switch lost := last.Objects - objects; {
+	case documents == 0:
+		return found("the source gave no documents at all")
+	case lost > 20 && lost*2 > last.Objects:
+		return found("there are %d objects, backup %s had %d: was something deleted, or is a folder not mounted?", objects, last.ID, last.Objects)
+	}
+	return nil
+}
+
+func (s *Steps) writePlan(ctx context.Context, w work, plan pack.Plan, file planFile) (events.Plan, error) {
+	batches, err := w.writeItems(ctx, plan.Batches)
+	if err != nil {
+		return events.Plan{}, err
+	}
+	if err := writeLines(ctx, w, "batches.jsonl", slices.Values(batches)); err != nil {
+		return events.Plan{}, err
+	}
+	if err := writeLines(ctx, w, "reused.jsonl", slices.Values(plan.Reused)); err != nil {
+		return events.Plan{}, err
+	}
+	file.Batches, file.Objects, file.Bytes = len(batches), plan.Objects, plan.Bytes
+	if _, err := s.Vault.PutJSON(ctx, w.key("plan.json"), file, vault.Always()); err != nil {
+		return events.Plan{}, err
+	}
+	s.phase("pack", int64(plan.Objects), plan.Bytes)
+	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Few: []events.Batch{}}
+	if answer.Many = len(batches) > fewBatches; !answer.Many {
+		answer.Few = batches
+	}
+	return answer, nil
+}
+
+// writeItems writes the items of all batches into one file and returns where each batch lies in it.
+func (w work) writeItems(ctx context.Context, planned [][]pack.Item) ([]events.Batch, error) {
+	out := w.vault.NewWriter(ctx, w.key("plan.jsonl"), vault.Always())
+	batches := []events.Batch{}
+	var offset int64
+	for n, items := range planned {
+		batch := events.Batch{Batch: n, Offset: offset}
+		for _, item := range items {
+			line, err := json.Marshal(item)
+			if err == nil {
+				_, err = out.Write(append(line, '\n'))
+			}
+			if err != nil {
+				out.Abort()
+				return nil, err
+			}
+			offset += int64(len(line)) + 1
+		}
+		batch.Length = offset - batch.Offset
+		batches = append(batches, batch)
+	}
+	return batches, out.Close()
+}
+
+// lastGood is what a message compares a run with.
+func (s *Steps) lastGood(ctx context.Context, source backup.Source, scope backup.Scope, before backup.ID) *catalog.Record {
+	last, err := s.catalog().LastGood(ctx, source, scope, before)
+	if err != nil {
+		s.Log.Info("the previous backup cannot be found", "error", err)
+	}
+	return last
+}

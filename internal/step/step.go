@@ -1,0 +1,161 @@
+// Package step is the story of the pipeline: each file is one step of the workflow, in this order:
+//
+//	begin.go → snapshot.go → plan.go → copy.go → assemble.go → seal.go → notify.go; abort.go after any failure
+//
+// A step takes a reference and returns a reference; what it makes lies in the vault. Every step may be repeated,
+// at any point of its work, by another process: it finds what an earlier attempt did and does the rest. The same
+// code runs in a Lambda function and in the embedded runner.
+//
+// Work files of a run lie below snapshots/<source>/<backup>/work/ until the run is sealed or aborted:
+//
+//	<attempt>/documents/<n>       a compressed document
+//	<attempt>/objects.jsonl       one app.Object a line
+//	<attempt>/findings.jsonl      one app.Finding a line: what the snapshot noticed
+//	<attempt>/snapshot.json       what the snapshot learned (snapshotFile)
+//	<attempt>/plan.jsonl          one pack.Item a line, batch after batch
+//	<attempt>/batches.jsonl       one events.Batch a line, for the Map
+//	<attempt>/reused.jsonl        one manifest.Entry a line
+//	<attempt>/plan.json           planFile
+//	<attempt>/packed/<n>.json     pack.Result of batch n: the index of its packs
+//	<attempt>/tail                the end of the archive
+//	<attempt>/assembly.json       assemblyFile
+package step
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/vault"
+)
+
+// Steps runs the steps of the backup workflow. It is safe for concurrent use.
+type Steps struct {
+	Vault    *vault.Vault
+	Sources  Sources
+	Signer   ed25519.PrivateKey
+	Notifier Notifier
+	Now      func() time.Time
+	Log      *slog.Logger
+	Progress Progress
+	Version  string                   // of this program
+	Holder   string                   // who holds the lease: host and process
+	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
+}
+
+// Sources opens the configured sources.
+type Sources interface {
+	// Open returns the adapter of a source and its kind. NotFound when it is not configured.
+	Open(ctx context.Context, name backup.Source) (app.Source, string, error)
+}
+
+// Notifier tells people about a run.
+type Notifier interface {
+	// Notify sends what is to be said of the record; previous is the good backup before it, or nil. A message
+	// that cannot be delivered is an answer, not an error.
+	Notify(ctx context.Context, record catalog.Record, previous *catalog.Record) (catalog.Notified, error)
+}
+
+// Progress receives how far a run is. Its methods may be called from several goroutines.
+type Progress interface {
+	Phase(name string, items, bytes int64)
+	Add(items, bytes int64)
+}
+
+// Functions names the steps of each function.
+var Functions = map[string][]string{
+	"export":  {"begin", "snapshot", "plan-packs"},
+	"copy":    {"copy"},
+	"package": {"assemble", "seal", "abort"},
+	"notify":  {"notify"},
+}
+
+// Handle runs one step: what a function does with one message. The answer is the JSON of the step's answer.
+func (s *Steps) Handle(ctx context.Context, function string, message []byte) (json.RawMessage, error) {
+	var request events.Request
+	if err := events.Decode(message, &request); err != nil {
+		return nil, err
+	}
+	if err := check(function, request); err != nil {
+		return nil, err
+	}
+	started := s.Now()
+	answer, err := s.dispatch(ctx, request)
+	log := s.Log.With("step", request.Step, "source", request.Run.Source, "backup", request.Run.ID, "took", s.Now().Sub(started).String())
+	if err != nil {
+		log.Info("step failed", "error", err, "kind", failure.KindOf(err).String())
+		return nil, err
+	}
+	log.Info("step done")
+	return json.Marshal(answer)
+}
+
+func check(function string, request events.Request) error {
+	known := false
+	for _, step := range Functions[function] {
+		known = known || step == request.Step
+	}
+	if !known {
+		return failure.New(failure.Usage, "the function %s has no step %q", function, request.Step)
+	}
+	if _, err := backup.ParseSource(string(request.Run.Source)); err != nil {
+		return err
+	}
+	_, err := backup.ParseID(string(request.Run.ID))
+	return err
+}
+
+func (s *Steps) dispatch(ctx context.Context, r events.Request) (any, error) {
+	switch r.Step {
+	case "begin":
+		return s.begin(ctx, r.Run)
+	case "snapshot":
+		return s.snapshot(ctx, r.Run)
+	case "notify":
+		return struct{}{}, s.notify(ctx, r.Run)
+	case "abort":
+		return struct{}{}, s.abort(ctx, r.Run, r.Error)
+	}
+	if r.Snapshot == nil || r.Snapshot.Attempt == "" {
+		return nil, failure.New(failure.Usage, "the step %q needs a snapshot", r.Step)
+	}
+	w := s.work(r.Run, r.Snapshot.Attempt)
+	switch r.Step {
+	case "plan-packs":
+		return s.planPacks(ctx, w)
+	case "copy":
+		return s.copy(ctx, w, r.Batch)
+	case "assemble":
+		return s.assemble(ctx, w, r.Assembly)
+	}
+	return s.seal(ctx, w, r.Assembly)
+}
+
+func (s *Steps) catalog() *catalog.Catalog { return catalog.New(s.Vault) }
+
+func (s *Steps) phase(name string, items, bytes int64) {
+	if s.Progress != nil {
+		s.Progress.Phase(name, items, bytes)
+	}
+}
+
+func (s *Steps) add(items, bytes int64) {
+	if s.Progress != nil {
+		s.Progress.Add(items, bytes)
+	}
+}
+
+// renew keeps the lease of a run while it works.
+func (s *Steps) renew(ctx context.Context, run events.Run) error {
+	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	return err
+}
+
+func (s *Steps) stale(l catalog.Lease) bool { return s.Stale != nil && s.Stale(l) }

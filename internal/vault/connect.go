@@ -1,0 +1,115 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"lifeboat/internal/failure"
+	"lifeboat/internal/secret"
+)
+
+// Store says how to reach an S3 server. What is empty is left to the usual chain of the AWS SDK.
+type Store struct {
+	Endpoint  string
+	Region    string
+	Profile   string
+	AccessKey secret.String
+	SecretKey secret.String
+	HTTP      aws.HTTPClient
+}
+
+// Connect returns a client. It sends a CRC-32 with every write, and addresses buckets by path where an endpoint is
+// named, as servers other than AWS's want it. It does not talk to the store yet.
+func Connect(ctx context.Context, store Store) (*s3.Client, error) {
+	client := store.HTTP
+	if client == nil {
+		client = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.ResponseHeaderTimeout = 10 * time.Minute // the store answers a large Complete late
+			t.MaxIdleConnsPerHost = 64
+		})
+	}
+	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithHTTPClient(client), awsconfig.WithRetryMaxAttempts(4)}
+	if store.Profile != "" {
+		options = append(options, awsconfig.WithSharedConfigProfile(store.Profile))
+	}
+	if store.Region != "" {
+		options = append(options, awsconfig.WithRegion(store.Region))
+	}
+	if !store.AccessKey.Empty() {
+		options = append(options, awsconfig.WithCredentialsProvider(
+			credentials.NewStaticCredentialsProvider(store.AccessKey.Reveal(), store.SecretKey.Reveal(), "")))
+	}
+	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "set up the S3 client: %w", err)
+	}
+	if config.Region == "" {
+		config.Region = "us-east-1"
+	}
+	return s3.NewFromConfig(config, func(o *s3.Options) {
+		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
+		if store.Endpoint != "" {
+			o.BaseEndpoint, o.UsePathStyle = &store.Endpoint, true
+		}
+	}), nil
+}
+
+// CreateBucket creates the vault's bucket where it is not there yet: only for the embedded server, whose bucket is
+// ours alone.
+func (v *Vault) CreateBucket(ctx context.Context) error {
+	_, err := v.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &v.bucket})
+	if err == nil {
+		return nil
+	}
+	if err = wrap(err, "look at the bucket %s", v.bucket); failure.KindOf(err) != failure.NotFound {
+		return err
+	}
+	_, err = v.client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &v.bucket})
+	if err = wrap(err, "create the bucket %s", v.bucket); failure.KindOf(err) == failure.Conflict && err != nil {
+		return nil // somebody else was faster
+	}
+	return err
+}
+
+// Format is the version of vaults that this program writes; it refuses a later one.
+const Format = 1
+
+// Description is vault.json.
+type Description struct {
+	Format    int       `json:"format"`
+	ID        string    `json:"id"` // random
+	Created   time.Time `json:"created"`
+	Lifeboat  string    `json:"lifeboat"`   // version that created it
+	PublicKey []byte    `json:"public_key"` // Ed25519, of the key that signs manifests
+}
+
+// Describe reads vault.json. NotFound: this is no vault yet. Invalid: it is one of a later format.
+func (v *Vault) Describe(ctx context.Context) (Description, error) {
+	var d Description
+	if _, err := v.GetJSON(ctx, Marker, &d); err != nil {
+		return d, fmt.Errorf("open the vault: %w", err)
+	}
+	if d.Format > Format {
+		return d, failure.New(failure.Invalid, "the vault has format %d, this lifeboat works with formats up to %d", d.Format, Format).
+			WithHint("use a newer lifeboat; this one has not changed anything")
+	}
+	if d.Format < 1 || d.ID == "" {
+		return d, failure.New(failure.Corrupt, "open the vault: vault.json does not describe a vault")
+	}
+	return d, nil
+}
+
+// Initialise writes vault.json; Conflict when there is one.
+func (v *Vault) Initialise(ctx context.Context, d Description) error {
+	d.Format = Format
+	_, err := v.PutJSON(ctx, Marker, d, IfAbsent())
+	return err
+}

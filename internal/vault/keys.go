@@ -1,0 +1,84 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"lifeboat/internal/backup"
+)
+
+// Key is the name of one object in the vault. Keys are made by the functions of this file only: every segment is
+// ours (ids, digests, numbers), at most 255 bytes, no key is a folder of another, and no stranger's name is part
+// of a key, so that a vault may also live in a file system.
+type Key string
+
+// Marker is the key of vault.json: format version and public key.
+const Marker Key = "vault.json"
+
+// Record is where the record of a backup lies.
+func Record(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("catalog/backups/%s/%s.json", source, id))
+}
+
+// Records is the prefix of all records of a source; of every source when it is empty.
+func Records(source backup.Source) Key {
+	if source == "" {
+		return "catalog/backups/"
+	}
+	return Key(fmt.Sprintf("catalog/backups/%s/", source))
+}
+
+// Lease is held by the one run that works on a source.
+func Lease(source backup.Source) Key { return Key(fmt.Sprintf("catalog/leases/%s.json", source)) }
+
+// Manifest is the signed list of entries of a backup, compressed.
+func Manifest(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/manifest.jsonl.gz", source, id))
+}
+
+// Findings is the complete list of notes and problems of a backup.
+func Findings(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/findings.jsonl", source, id))
+}
+
+// Snapshot is the prefix of everything that a run writes before its archive is sealed.
+func Snapshot(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/", source, id))
+}
+
+// Work is a file that a run needs until it is sealed, such as work/<attempt>/objects.jsonl.
+func Work(source backup.Source, id backup.ID, name string) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/work/%s", source, id, name))
+}
+
+// Pack is one piece of a ZIP in the pool of a source. The first two characters of the id spread the keys.
+func Pack(source backup.Source, id string) Key {
+	return Key(fmt.Sprintf("packs/%s/%s/%s", source, id[:2], id))
+}
+
+// Packs is the prefix of a source's pool.
+func Packs(source backup.Source) Key { return Key(fmt.Sprintf("packs/%s/", source)) }
+
+// PackID returns the id of the pack that lies at key.
+func PackID(key Key) string { return string(key[strings.LastIndexByte(string(key), '/')+1:]) }
+
+// Archive is the ZIP of a backup.
+func Archive(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("archives/%s/%s.zip", source, id))
+}
+
+// Link is the state of a link by its id.
+func Link(id string) Key { return Key(fmt.Sprintf("links/%s.json", id)) }
+
+// Outbox is the claim of one message of a run. The recipient's address is a stranger's text and hashed.
+func Outbox(run backup.ID, message, recipient string) Key {
+	sum := sha256.Sum256([]byte(recipient))
+	return Key(fmt.Sprintf("outbox/%s/%s-%s.json", run, message, hex.EncodeToString(sum[:8])))
+}
+
+// Seal is the signature of a backup's manifest: lifeboat/backup.json of its archive.
+func Seal(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/backup.json", source, id))
+}

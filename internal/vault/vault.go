@@ -1,0 +1,301 @@
+// Package vault is the one bucket that holds everything lifeboat keeps, reached through aws-sdk-go-v2 wherever it
+// lies: on AWS, on any S3 server, or on the embedded one.
+//
+// What it promises: keys are typed (keys.go has the schema); what is created is created once (If-None-Match), and
+// what is updated is updated from the version that was read (If-Match); every write carries a CRC-32 that the
+// store checks; every read is checked by the SDK against the stored checksum or by the caller against a digest;
+// errors carry a kind. A 403 is Denied and never "not there".
+//
+// It sits below all steps and knows nothing of what the bytes mean.
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"lifeboat/internal/failure"
+)
+
+// Vault is one bucket. It is safe for concurrent use.
+type Vault struct {
+	client *s3.Client
+	bucket string
+	sync   func(context.Context) error
+}
+
+// New returns the vault in a bucket. sync makes everything written so far survive a power loss; nil where the
+// store promises that by itself.
+func New(client *s3.Client, bucket string, sync func(context.Context) error) *Vault {
+	if sync == nil {
+		sync = func(context.Context) error { return nil }
+	}
+	return &Vault{client: client, bucket: bucket, sync: sync}
+}
+
+// Bucket returns the bucket's name.
+func (v *Vault) Bucket() string { return v.bucket }
+
+// Sync returns when everything written so far survives a power loss.
+func (v *Vault) Sync(ctx context.Context) error {
+	if err := v.sync(ctx); err != nil {
+		return fmt.Errorf("sync the vault: %w", err)
+	}
+	return nil
+}
+
+// Info describes one object.
+type Info struct {
+	Key      Key
+	Size     int64
+	ETag     string
+	Modified time.Time
+	CRC32    uint32 // of the whole object, where HasCRC32
+	HasCRC32 bool
+}
+
+// Condition of a write.
+type Condition struct {
+	absent bool
+	etag   string
+}
+
+// Always writes unconditionally: only for keys that belong to one attempt of one run.
+func Always() Condition { return Condition{} }
+
+// IfAbsent writes only what does not exist: Conflict otherwise.
+func IfAbsent() Condition { return Condition{absent: true} }
+
+// IfMatch writes only over the version with this ETag: Conflict otherwise.
+func IfMatch(etag string) Condition { return Condition{etag: etag} }
+
+// Put writes an object and returns its ETag.
+func (v *Vault) Put(ctx context.Context, key Key, body []byte, cond Condition) (string, error) {
+	in := &s3.PutObjectInput{
+		Bucket: &v.bucket, Key: ptr(string(key)), Body: bytes.NewReader(body),
+		ContentLength: ptr(int64(len(body))), ChecksumCRC32: ptr(EncodeCRC(checksum(body))),
+		ContentType: ptr(contentType(key)),
+	}
+	if cond.absent {
+		in.IfNoneMatch = ptr("*")
+	}
+	if cond.etag != "" {
+		in.IfMatch = &cond.etag
+	}
+	var etag string
+	err := retryRace(ctx, func() error {
+		out, err := v.client.PutObject(ctx, in)
+		if err == nil {
+			etag = aws.ToString(out.ETag)
+		}
+		_, _ = in.Body.(io.Seeker).Seek(0, io.SeekStart)
+		return err
+	})
+	return etag, wrap(err, "write %s", key)
+}
+
+// Create writes an object that must be the same whoever writes it: one that is there with the same bytes is
+// success, with other bytes Conflict.
+func (v *Vault) Create(ctx context.Context, key Key, body []byte) error {
+	_, err := v.Put(ctx, key, body, IfAbsent())
+	if failure.KindOf(err) != failure.Conflict {
+		return err
+	}
+	info, headErr := v.Head(ctx, key)
+	if headErr != nil {
+		return headErr
+	}
+	if info.Size == int64(len(body)) && info.HasCRC32 && info.CRC32 == checksum(body) {
+		return nil
+	}
+	return err
+}
+
+// maxSmall bounds what Get holds in memory, in bytes.
+const maxSmall = 16 << 20
+
+// Get returns a small object and its ETag.
+func (v *Vault) Get(ctx context.Context, key Key) ([]byte, string, error) {
+	body, info, err := v.Open(ctx, key, 0, -1)
+	if err != nil {
+		return nil, "", err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(io.LimitReader(body, maxSmall+1))
+	if err != nil {
+		return nil, "", wrap(err, "read %s", key)
+	}
+	if len(data) > maxSmall {
+		return nil, "", failure.New(failure.Corrupt, "read %s: larger than %d bytes", key, maxSmall)
+	}
+	return data, info.ETag, nil
+}
+
+// GetJSON decodes a small JSON object into value and returns its ETag. Text that is no such JSON is
+// Corrupt; its ETag is returned all the same.
+func (v *Vault) GetJSON(ctx context.Context, key Key, value any) (string, error) {
+	data, etag, err := v.Get(ctx, key)
+	if err != nil {
+		return "", err
+	}
+	if err := json.Unmarshal(data, value); err != nil {
+		return etag, failure.New(failure.Corrupt, "read %s: %w", key, err)
+	}
+	return etag, nil
+}
+
+// PutJSON writes value as indented JSON with a final newline and returns the ETag.
+func (v *Vault) PutJSON(ctx context.Context, key Key, value any, cond Condition) (string, error) {
+	data, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("encode %s: %w", key, err)
+	}
+	return v.Put(ctx, key, append(data, '\n'), cond)
+}
+
+// Open reads length bytes from offset on; everything when length is negative. The caller closes the body.
+func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.ReadCloser, Info, error) {
+	in := &s3.GetObjectInput{Bucket: &v.bucket, Key: ptr(string(key))}
+	if length >= 0 {
+		if length == 0 {
+			return io.NopCloser(bytes.NewReader(nil)), Info{Key: key}, nil
+		}
+		in.Range = ptr(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
+	} else {
+		in.ChecksumMode = types.ChecksumModeEnabled
+	}
+	out, err := v.client.GetObject(ctx, in)
+	if err != nil {
+		return nil, Info{}, wrap(err, "read %s", key)
+	}
+	info := Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}
+	return &body{out.Body, key}, info, nil
+}
+
+// body gives a read error of the network its kind.
+type body struct {
+	io.ReadCloser
+	key Key
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = wrap(err, "read %s", b.key)
+	}
+	return n, err
+}
+
+// Head describes an object, with the store's own CRC-32 of all its bytes where it has one.
+func (v *Vault) Head(ctx context.Context, key Key) (Info, error) {
+	out, err := v.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &v.bucket, Key: ptr(string(key)), ChecksumMode: types.ChecksumModeEnabled})
+	if err != nil {
+		return Info{}, wrap(err, "look at %s", key)
+	}
+	info := Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}
+	if out.ChecksumCRC32 != nil && out.ChecksumType != types.ChecksumTypeComposite {
+		info.CRC32, info.HasCRC32 = DecodeCRC(*out.ChecksumCRC32)
+	}
+	return info, nil
+}
+
+// List yields every object below a prefix in the order of keys.
+func (v *Vault) List(ctx context.Context, prefix Key) iter.Seq2[Info, error] {
+	return func(yield func(Info, error) bool) {
+		pages := s3.NewListObjectsV2Paginator(v.client, &s3.ListObjectsV2Input{Bucket: &v.bucket, Prefix: ptr(string(prefix))})
+		for pages.HasMorePages() {
+			page, err := pages.NextPage(ctx)
+			if err != nil {
+				yield(Info{}, wrap(err, "list %s", prefix))
+				return
+			}
+			for _, o := range page.Contents {
+				info := Info{Key: Key(aws.ToString(o.Key)), Size: aws.ToInt64(o.Size), ETag: aws.ToString(o.ETag), Modified: aws.ToTime(o.LastModified)}
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Delete removes an object; one that is not there is success.
+func (v *Vault) Delete(ctx context.Context, key Key) error {
+	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: ptr(string(key))})
+	return wrap(err, "delete %s", key)
+}
+
+// DeleteAll removes everything below a prefix but the keys that keep names.
+func (v *Vault) DeleteAll(ctx context.Context, prefix Key, keep ...Key) error {
+	for info, err := range v.List(ctx, prefix) {
+		if err != nil {
+			return err
+		}
+		if !contains(keep, info.Key) {
+			if err := v.Delete(ctx, info.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Presign returns a URL that downloads an object under a file name for the given time; at most 15 minutes.
+func (v *Vault) Presign(ctx context.Context, key Key, fileName string, ttl time.Duration) (string, error) {
+	ttl = min(ttl, 15*time.Minute)
+	request, err := s3.NewPresignClient(v.client).PresignGetObject(ctx, &s3.GetObjectInput{
+		Bucket: &v.bucket, Key: ptr(string(key)), ResponseContentType: ptr("application/zip"),
+		ResponseContentDisposition: ptr(fmt.Sprintf("attachment; filename=%q", fileName)),
+	}, s3.WithPresignExpires(ttl))
+	if err != nil {
+		return "", wrap(err, "presign %s", key)
+	}
+	return request.URL, nil
+}
+
+// EncodeCRC returns a CRC-32 as S3 spells it.
+func EncodeCRC(crc uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc))
+}
+
+// DecodeCRC reads a CRC-32 as S3 spells it.
+func DecodeCRC(text string) (uint32, bool) {
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(raw) != 4 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(raw), true
+}
+
+func contentType(key Key) string {
+	switch {
+	case strings.HasSuffix(string(key), ".json"):
+		return "application/json"
+	case strings.HasSuffix(string(key), ".zip"):
+		return "application/zip"
+	}
+	return "application/octet-stream"
+}
+
+func contains(keys []Key, key Key) bool {
+	for _, k := range keys {
+		if k == key {
+			return true
+		}
+	}
+	return false
+}
+
+func ptr[T any](v T) *T { return &v }

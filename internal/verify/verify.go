@@ -1,0 +1,211 @@
+package verify
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"iter"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/archive"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/vault"
+)
+
+// Report is what a verification found. It is OK when every byte matched and the signature, where there is one,
+// verifies; whether the signer is trusted is for the caller to weigh.
+type Report struct {
+	OK        bool
+	Signature manifest.Authenticity // empty when it does not verify
+	Header    manifest.Header
+	Entries   int
+	Bytes     int64 // of contents
+	Problems  []app.Finding
+}
+
+func (r *Report) found(f app.Finding) { r.Problems = append(r.Problems, f) }
+
+// broken notes what concerns the whole image. Trouble with the store itself is an error instead.
+func (r *Report) broken(item string, err error) error {
+	switch failure.KindOf(err) {
+	case failure.Transient, failure.Canceled, failure.Denied, failure.Invalid:
+		return err
+	}
+	r.found(app.Finding{Severity: app.Problem, Kind: "corrupt", Item: item, Message: err.Error()})
+	return nil
+}
+
+// Options of a verification.
+type Options struct {
+	Trusted  []ed25519.PublicKey
+	Visit    archive.Visit            // gets every content while it is checked; may be nil
+	Progress func(items, bytes int64) // may be nil
+}
+
+// Whole reads every byte of an image and checks it.
+func Whole(ctx context.Context, image Image, o Options) (Report, error) {
+	var report Report
+	m, body, err := image.Manifest(ctx)
+	if err != nil {
+		return report, report.broken(manifest.PathInArchive, err)
+	}
+	defer body.Close()
+	report.Header = m.Header
+	visit := func(e manifest.Entry, content io.Reader) error {
+		if o.Progress != nil {
+			content = io.TeeReader(content, ticker(o.Progress))
+			defer o.Progress(1, 0)
+		}
+		if o.Visit != nil {
+			return o.Visit(e, content)
+		}
+		_, _ = io.Copy(io.Discard, content) // the walk says what is wrong with a content that cannot be read
+		return nil
+	}
+	report.Entries, report.Bytes, err = archive.Walk(ctx, image.Data, m.Entries(), visit, report.found)
+	if err != nil {
+		return report, report.broken(manifest.PathInArchive, err)
+	}
+	if err := seal(image, m, report.Entries, &report, o.Trusted); err != nil {
+		return report, err
+	}
+	if f, ok := image.(fileImage); ok {
+		if err := checkTail(ctx, f, &report); err != nil {
+			return report, err
+		}
+	}
+	report.OK = len(report.Problems) == 0
+	return report, nil
+}
+
+type ticker func(items, bytes int64)
+
+func (t ticker) Write(p []byte) (int, error) {
+	t(0, int64(len(p)))
+	return len(p), nil
+}
+
+func seal(image Image, m *manifest.Reader, entries int, report *Report, trusted []ed25519.PublicKey) error {
+	signature, err := image.Seal().Check(m, entries, trusted...)
+	if err != nil {
+		return report.broken(archive.SealPath, err)
+	}
+	report.Signature = signature
+	return nil
+}
+
+func checkTail(ctx context.Context, f fileImage, report *Report) error {
+	m, body, err := f.Manifest(ctx)
+	if err != nil {
+		return report.broken(manifest.PathInArchive, err)
+	}
+	defer body.Close()
+	if err := f.CheckTail(ctx, m, m.Entries()); err != nil {
+		return report.broken("central directory", err)
+	}
+	return nil
+}
+
+// Backup re-reads a backup in the vault: the packs behind it, and its archive where there is one. The counts are
+// those of one of them.
+func Backup(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Report, error) {
+	packs, err := OpenPacks(ctx, v, record.Source, record.ID)
+	if err != nil {
+		var report Report
+		return report, report.broken(string(record.ID), err)
+	}
+	report, err := Whole(ctx, packs, o)
+	if err != nil {
+		return report, err
+	}
+	if got := packs.Seal().Manifest.SHA256; got != record.Manifest.SHA256 {
+		report.found(app.Finding{
+			Severity: app.Problem, Kind: "corrupt", Item: "manifest",
+			Message: fmt.Sprintf("the record names a manifest with the SHA-256 %s, the vault has %s", record.Manifest.SHA256, got),
+		})
+	}
+	if record.Archive.Key != "" {
+		if err := archiveToo(ctx, v, record, o, &report); err != nil {
+			return report, err
+		}
+	}
+	report.OK = len(report.Problems) == 0
+	return report, nil
+}
+
+func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, o Options, report *Report) error {
+	image, err := OpenArchive(ctx, v, record.Source, record.ID)
+	if err != nil {
+		return report.broken("archive", err)
+	}
+	second, err := Whole(ctx, image, Options{Trusted: o.Trusted, Progress: o.Progress})
+	if err != nil {
+		return err
+	}
+	for _, f := range second.Problems {
+		f.Item = "archive: " + f.Item
+		report.found(f)
+	}
+	return nil
+}
+
+// Find returns the entry of a path.
+func Find(ctx context.Context, image Image, path string) (manifest.Entry, error) {
+	for e, err := range Entries(ctx, image) {
+		if err != nil {
+			return e, err
+		}
+		if e.Path == path {
+			return e, nil
+		}
+	}
+	return manifest.Entry{}, failure.New(failure.NotFound, "the backup has no %q", path).
+		WithHint("`lifeboat files BACKUP` lists the paths")
+}
+
+// Entries yields the entries of an image without reading their data.
+func Entries(ctx context.Context, image Image) iter.Seq2[manifest.Entry, error] {
+	return func(yield func(manifest.Entry, error) bool) {
+		m, body, err := image.Manifest(ctx)
+		if err != nil {
+			yield(manifest.Entry{}, err)
+			return
+		}
+		defer body.Close()
+		for e, err := range m.Entries() {
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// Get writes the content of one entry of a backup to w, by one ranged read of its pack. What does not match the
+// manifest is Corrupt; by then w may have got bytes.
+func Get(ctx context.Context, v *vault.Vault, record catalog.Record, path string, w io.Writer) (manifest.Entry, error) {
+	image, err := OpenPacks(ctx, v, record.Source, record.ID)
+	if err != nil {
+		return manifest.Entry{}, err
+	}
+	e, err := Find(ctx, image, path)
+	if err != nil {
+		return e, err
+	}
+	place := e.Body()
+	body, _, err := v.Open(ctx, vault.Pack(record.Source, place.Pack), place.Offset, e.StoredSize())
+	if err != nil {
+		return e, err
+	}
+	defer body.Close()
+	problem, err := archive.Content(e, body, func(_ manifest.Entry, content io.Reader) error {
+		_, err := io.Copy(w, content)
+		return err
+	})
+	if err == nil && problem != "" {
+		err = failure.New(failure.Corrupt, "%s %s", path, problem).WithHint("`lifeboat verify %s` checks all of the backup", record.ID)
+	}
+	return e, err
+}
