@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -115,7 +114,7 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 			found = append(found, r)
 		}
 	}
-	slices.SortFunc(found, func(a, b Record) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(found, func(a, b Record) int { return a.Started.Compare(b.Started) })
 	switch {
 	case len(found) == 0:
 		return Record{}, failure.New(failure.NotFound, "there is no backup %q", text).WithHint("`lifeboat list` shows the backups there are")
@@ -125,8 +124,9 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 	return Record{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
 }
 
-// LastGood returns the newest good backup of a source and scope before the given one, or nil.
-func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope backup.Scope, before backup.ID) (*Record, error) {
+// LastGood returns the newest good backup of a source and scope that began before the given time, or nil. Ids do not
+// tell: two runs may begin in one second.
+func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (*Record, error) {
 	var last *Record
 	for r, err := range c.All(ctx, source) {
 		if err != nil {
@@ -135,7 +135,10 @@ func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope back
 			}
 			return nil, err
 		}
-		if r.Status.Good() && r.Scope.String() == scope.String() && r.ID < before {
+		if !r.Status.Good() || r.Scope.String() != scope.String() || !r.Started.Before(before) {
+			continue
+		}
+		if last == nil || r.Started.After(last.Started) {
 			last = &r
 		}
 	}
@@ -171,29 +174,38 @@ func (h Held) Error() string {
 	return fmt.Sprintf("backup %s works on it (%s)", h.Lease.Run, h.Lease.Holder)
 }
 
-// Acquire takes or renews the lease of a source for a run. When another run holds it the error is a Held; a lease
-// that has expired, and one that stale says is dead, is taken over, and the run that held it is returned.
+// Acquire takes or renews the lease of a source for a run; steps of one run may do so at the same time. When another
+// run holds it the error is a Held; a lease that has expired, and one that stale says is dead, is taken over, and
+// the run that held it is returned.
 func (c *Catalog) Acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (lost backup.ID, err error) {
 	lease.Expires = now.Add(LeaseTime).UTC()
+	for try := 0; ; try++ {
+		lost, err = c.acquire(ctx, source, lease, now, stale)
+		if err == nil || failure.KindOf(err) != failure.Conflict || try == 5 {
+			return lost, err
+		}
+	}
+}
+
+func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (backup.ID, error) {
 	var old Lease
 	etag, err := c.vault.GetJSON(ctx, vault.Lease(source), &old)
 	switch kind := failure.KindOf(err); {
-	case err == nil && old.Run == lease.Run:
-		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
-		return "", err
-	case err == nil && now.Before(old.Expires) && !stale(old):
-		return "", Held{old}
-	case err == nil, kind == failure.Corrupt:
-		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
-		return old.Run, err
-	case kind == failure.NotFound:
+	case err != nil && kind == failure.NotFound:
 		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfAbsent())
-		if failure.KindOf(err) == failure.Conflict && err != nil {
-			return "", Held{Lease{Holder: "started a moment ago"}}
-		}
+		return "", err
+	case err != nil && kind != failure.Corrupt:
+		return "", err
+	case old.Run == lease.Run && old.Holder == lease.Holder && old.Expires.Sub(now) > LeaseTime*3/4:
+		return "", nil
+	case old.Run != lease.Run && now.Before(old.Expires) && !stale(old):
+		return "", Held{old}
+	}
+	_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
+	if old.Run == lease.Run {
 		return "", err
 	}
-	return "", err
+	return old.Run, err
 }
 
 // Release gives the lease back, if the run still holds it.

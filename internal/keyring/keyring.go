@@ -136,3 +136,19 @@ func Parse(data []byte) (Key, error) {
 	}
 	return k, nil
 }
+
+// All returns the public keys of the ring; files that are no keys are left out.
+func (r Ring) All() []ed25519.PublicKey {
+	paths, _ := filepath.Glob(filepath.Join(r.Folder, "*.json"))
+	var keys []ed25519.PublicKey
+	for _, path := range paths {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		if k, err := Parse(data); err == nil {
+			keys = append(keys, k.Public())
+		}
+	}
+	return keys
+}

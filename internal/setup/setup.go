@@ -108,8 +108,9 @@ type Notifier struct {
 	Version string
 }
 
-// MailFolder is where mails are written when no SMTP server is configured.
-func MailFolder(c *config.Config) string { return filepath.Join(c.Base, "var", "mail") }
+// MailFolder is where mails are written when no SMTP server is configured: `mail` beside the folder of the state,
+// which is var/mail unless the configuration says otherwise.
+func MailFolder(c *config.Config) string { return filepath.Join(filepath.Dir(c.StateDir), "mail") }
 
 // defaultFrom is the sender's address when no mail section names one; such mails are only written to a folder.
 const defaultFrom = "lifeboat@localhost.localdomain"

@@ -23,7 +23,11 @@ func (s *Steps) notify(ctx context.Context, run events.Run) error {
 		return nil
 	}
 	s.phase("notify", 0, 0)
-	notified, err := s.Notifier.Notify(ctx, record, s.lastGood(ctx, run.Source, record.Scope, run.ID))
+	previous, err := s.catalog().LastGood(ctx, run.Source, record.Scope, record.Started)
+	if err != nil {
+		s.Log.Info("the previous backup cannot be found", "error", err)
+	}
+	notified, err := s.Notifier.Notify(ctx, record, previous)
 	if err != nil {
 		notified = catalog.Notified{Status: "failed", Message: err.Error()}
 	}
@@ -37,3 +41,6 @@ func (s *Steps) notify(ctx context.Context, run events.Run) error {
 	}
 	return err
 }
+
+// Tell sends the notification of a run that ended without doing so itself.
+func (s *Steps) Tell(ctx context.Context, run events.Run) error { return s.notify(ctx, run) }

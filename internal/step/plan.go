@@ -8,7 +8,6 @@ import (
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
-	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -35,7 +34,11 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	}
 	file := planFile{}
 	previous := map[string]manifest.Entry{}
-	last, err := s.catalog().LastGood(ctx, w.run.Source, w.run.Scope, w.run.ID)
+	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)
+	if err != nil {
+		return events.Plan{}, err
+	}
+	last, err := s.catalog().LastGood(ctx, w.run.Source, record.Scope, record.Started)
 	if err != nil {
 		return events.Plan{}, err
 	}
@@ -148,13 +151,4 @@ func (w work) writeItems(ctx context.Context, planned [][]pack.Item) ([]events.B
 		batches = append(batches, batch)
 	}
 	return batches, out.Close()
-}
-
-// lastGood is what a message compares a run with.
-func (s *Steps) lastGood(ctx context.Context, source backup.Source, scope backup.Scope, before backup.ID) *catalog.Record {
-	last, err := s.catalog().LastGood(ctx, source, scope, before)
-	if err != nil {
-		s.Log.Info("the previous backup cannot be found", "error", err)
-	}
-	return last
 }

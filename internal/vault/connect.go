@@ -29,27 +29,9 @@ type Store struct {
 // Connect returns a client. It sends a CRC-32 with every write, and addresses buckets by path where an endpoint is
 // named, as servers other than AWS's want it. It does not talk to the store yet.
 func Connect(ctx context.Context, store Store) (*s3.Client, error) {
-	client := store.HTTP
-	if client == nil {
-		client = awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-			t.ResponseHeaderTimeout = 10 * time.Minute // the store answers a large Complete late
-			t.MaxIdleConnsPerHost = 64
-		})
-	}
-	options := []func(*awsconfig.LoadOptions) error{awsconfig.WithHTTPClient(client), awsconfig.WithRetryMaxAttempts(4)}
-	if store.Profile != "" {
-		options = append(options, awsconfig.WithSharedConfigProfile(store.Profile))
-	}
-	if store.Region != "" {
-		options = append(options, awsconfig.WithRegion(store.Region))
-	}
-	if !store.AccessKey.Empty() {
-		options = append(options, awsconfig.WithCredentialsProvider(
-			credentials.NewStaticCredentialsProvider(store.AccessKey.Reveal(), store.SecretKey.Reveal(), "")))
-	}
-	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	config, err := store.config(ctx)
 	if err != nil {
-		return nil, failure.New(failure.Usage, "set up the S3 client: %w", err)
+		return nil, err
 	}
 	if config.Region == "" {
 		config.Region = "us-east-1"
@@ -60,6 +42,37 @@ func Connect(ctx context.Context, store Store) (*s3.Client, error) {
 			o.BaseEndpoint, o.UsePathStyle = &store.Endpoint, true
 		}
 	}), nil
+}
+
+// retries is how often a request is tried.
+const retries = 4
+
+func (s Store) config(ctx context.Context) (aws.Config, error) {
+	static := credentials.NewStaticCredentialsProvider(s.AccessKey.Reveal(), s.SecretKey.Reveal(), "")
+	if s.HTTP != nil { // the embedded server: nothing of the environment concerns it
+		return aws.Config{Region: s.Region, Credentials: static, HTTPClient: s.HTTP, RetryMaxAttempts: retries}, nil
+	}
+	options := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithRetryMaxAttempts(retries),
+		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+			t.ResponseHeaderTimeout = 10 * time.Minute // the store answers a large Complete late
+			t.MaxIdleConnsPerHost = 64
+		})),
+	}
+	if s.Profile != "" {
+		options = append(options, awsconfig.WithSharedConfigProfile(s.Profile))
+	}
+	if s.Region != "" {
+		options = append(options, awsconfig.WithRegion(s.Region))
+	}
+	if !s.AccessKey.Empty() {
+		options = append(options, awsconfig.WithCredentialsProvider(static))
+	}
+	config, err := awsconfig.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return config, failure.New(failure.Usage, "set up the S3 client: %w", err)
+	}
+	return config, nil
 }
 
 // CreateBucket creates the vault's bucket where it is not there yet: only for the embedded server, whose bucket is

@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+	"os/user"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/link"
+	"lifeboat/internal/progress"
+)
+
+func (c *cli) backupCommand() *cobra.Command {
+	var run events.Run
+	cmd := &cobra.Command{
+		Use:   "backup SOURCE",
+		Short: "Back up a source: snapshot, pack what is new, assemble, prove, notify",
+		Long: `Back up one source of lifeboat.yaml.
+
+What the last backup of the source has is not read again. A run that was interrupted goes on
+where it stopped when the same command is given again within 24 hours.
+
+Exit codes: 0 complete, 3 complete with problems (see "lifeboat show"), others: no backup.`,
+		Example: "  lifeboat backup photos\n  lifeboat backup photos --name before-upgrade --description 'Zipline 4.6 to 4.7'",
+		Args:    args(1, 1, "the name of one source"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			run.Source = backup.Source(given[0])
+			return c.backup(cmd, run)
+		},
+	}
+	cmd.Flags().StringVar(&run.Name, "name", "", "a name for this backup, up to 200 bytes")
+	cmd.Flags().StringVar(&run.Description, "description", "", "what it is for, up to 4000 bytes")
+	cmd.Flags().BoolVar(&run.Rehash, "rehash", false, "read every object again, even where nothing says that it changed")
+	return cmd
+}
+
+func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
+	ctx := cmd.Context()
+	cfg, err := c.load()
+	if err != nil {
+		return err
+	}
+	source, err := cfg.Source(string(run.Source))
+	if err != nil {
+		return err
+	}
+	s, err := c.openWith(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	run.ID, run.StartedBy = backup.NewID(time.Now()), starter()
+	run.Scope.NoMetrics = !source.Metrics
+	r, err := c.runner(s, run.Source)
+	if err != nil {
+		return err
+	}
+	record, _, err := r.run(ctx, run)
+	if err != nil {
+		return err
+	}
+	c.showBackup(cmd, s, record)
+	if record.Status == backup.Partial {
+		return partial{fmt.Sprintf("the backup is complete but for %d %s: `lifeboat show %s` lists them",
+			record.ProblemsTotal, plural(record.ProblemsTotal, "problem"), record.ID)}
+	}
+	return nil
+}
+
+func starter() catalog.Starter {
+	who := "unknown"
+	if u, err := user.Current(); err == nil {
+		who = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		who += "@" + host
+	}
+	return catalog.Starter{By: "person", Who: who}
+}
+
+// backupMessage is what robots get of a backup.
+type backupMessage struct {
+	Type          string         `json:"message_type"`
+	ID            backup.ID      `json:"id"`
+	Source        backup.Source  `json:"source"`
+	Name          string         `json:"name,omitempty"`
+	Description   string         `json:"description,omitempty"`
+	Kind          string         `json:"kind"`
+	Scope         string         `json:"scope"`
+	Status        backup.Status  `json:"status"`
+	Proof         backup.Proof   `json:"proof"`
+	Started       time.Time      `json:"started"`
+	Finished      time.Time      `json:"finished,omitzero"`
+	Documents     int            `json:"documents"`
+	Objects       int            `json:"objects"`
+	Bytes         int64          `json:"bytes"`
+	PackedObjects int            `json:"packed_objects"`
+	PackedBytes   int64          `json:"packed_bytes"`
+	Archive       archiveMessage `json:"archive"`
+	Secrets       bool           `json:"secrets"`
+	Notes         []finding      `json:"notes"`
+	Problems      []finding      `json:"problems"`
+	Notified      string         `json:"notified"`
+	Link          *string        `json:"link"`
+}
+
+type archiveMessage struct {
+	Key   string `json:"key"`
+	Bytes int64  `json:"bytes"`
+	CRC32 string `json:"crc32"`
+}
+
+type finding struct {
+	Kind    string `json:"kind"`
+	Item    string `json:"item"`
+	Message string `json:"message"`
+}
+
+func findings(list []app.Finding) []finding {
+	out := make([]finding, 0, len(list))
+	for _, f := range list {
+		out = append(out, finding{f.Kind, f.Item, f.Message})
+	}
+	return out
+}
+
+func message(r catalog.Record) backupMessage {
+	return backupMessage{
+		Type: "backup", ID: r.ID, Source: r.Source, Name: r.Name, Description: r.Description, Kind: r.Kind, Scope: r.Scope.String(),
+		Status: r.Status, Proof: r.Proof, Started: r.Started, Finished: r.Finished, Documents: r.Documents, Objects: r.Objects,
+		Bytes: r.Bytes, PackedObjects: r.PackedObjects, PackedBytes: r.PackedBytes, Secrets: r.Secrets,
+		Archive: archiveMessage{r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32},
+		Notes:   findings(r.Notes), Problems: findings(r.Problems), Notified: r.Notified.Status,
+	}
+}
+
+// showBackup says what became of a run.
+func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
+	m := message(r)
+	if url := c.mailedLink(cmd, s, r); url != "" {
+		m.Link = &url
+	}
+	c.message(m)
+	c.say("%s", r.ID)
+	c.say("  %s, proven: %s", r.Status, r.Proof)
+	c.say("  %s documents, %s objects, %s; packed %s objects, %s",
+		progress.Count(int64(r.Documents)), progress.Count(int64(r.Objects)), progress.Bytes(r.Bytes),
+		progress.Count(int64(r.PackedObjects)), progress.Bytes(r.PackedBytes))
+	c.say("  archive %s, %s, CRC-32 %s", r.Archive.Key, progress.Bytes(r.Archive.Bytes), r.Archive.CRC32)
+	c.sayFindings(r, 10)
+	c.say("  %s", told(r.Notified))
+	c.say("next: lifeboat verify %s", r.ID)
+}
+
+func (c *cli) sayFindings(r catalog.Record, most int) {
+	for _, list := range []struct {
+		word     string
+		findings []app.Finding
+		total    int
+	}{{"problem", r.Problems, r.ProblemsTotal}, {"note", r.Notes, r.NotesTotal}} {
+		for i, f := range list.findings {
+			if i == most {
+				c.say("  … and %s more %ss: lifeboat show %s", progress.Count(int64(list.total-most)), list.word, r.ID)
+				break
+			}
+			c.say("  %s: %s", list.word, findingLine(f))
+		}
+	}
+}
+
+func findingLine(f app.Finding) string {
+	if f.Item == "" {
+		return fmt.Sprintf("%s: %s", f.Kind, progress.Escape(f.Message))
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Kind, progress.Escape(f.Item), progress.Escape(f.Message))
+}
+
+func told(n catalog.Notified) string {
+	switch n.Status {
+	case "sent":
+		return fmt.Sprintf("mailed to %s", progress.Escape(fmt.Sprint(n.To)))
+	case "written":
+		return "mail written to " + progress.Escape(n.Message)
+	case "failed":
+		return "nobody was told: " + progress.Escape(n.Message)
+	case "quiet":
+		return "no mail: " + progress.Escape(n.Message)
+	}
+	return "nobody was told"
+}
+
+// mailedLink returns the address that the first recipient of the run's mail got, or "".
+func (c *cli) mailedLink(cmd *cobra.Command, s *session, r catalog.Record) string {
+	source, err := s.config.Source(string(r.Source))
+	if err != nil || r.Notified.Link == "" || len(source.Notify.To) == 0 || s.config.Serve.PublicURL == "" {
+		return ""
+	}
+	l, err := s.notifier().Links().Issue(cmd.Context(), r.Source, r.ID, source.Notify.To[0], link.Options{NeedsCode: r.Secrets && source.Link.Code})
+	if err != nil || l.ID != r.Notified.Link {
+		return ""
+	}
+	return l.URL(s.config.Serve.PublicURL)
+}
+
+func plural(n int, word string) string {
+	if n == 1 {
+		return word
+	}
+	return word + "s"
+}
+
+// notGood is the error of commands that need an archive.
+func notGood(r catalog.Record) error {
+	if r.Status.Good() {
+		return nil
+	}
+	return failure.New(failure.Conflict, "backup %s is %s: it has no archive", r.ID, r.Status).WithHint("`lifeboat list` shows which ones are completed")
+}

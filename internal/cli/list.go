@@ -1,0 +1,172 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/progress"
+)
+
+func (c *cli) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list [SOURCE]",
+		Short:   "List the backups of the vault, oldest first",
+		Example: "  lifeboat list\n  lifeboat list photos --json",
+		Args:    args(0, 1, "no argument, or the name of a source"),
+		RunE:    c.list,
+	}
+}
+
+func (c *cli) list(cmd *cobra.Command, given []string) error {
+	source := backup.Source("")
+	if len(given) == 1 {
+		var err error
+		if source, err = backup.ParseSource(given[0]); err != nil {
+			return err
+		}
+	}
+	s, err := c.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	count, damaged := 0, 0
+	for r, err := range s.catalog.All(cmd.Context(), source) {
+		if err != nil && failure.KindOf(err) == failure.Corrupt {
+			damaged++
+			c.warn("%v", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if count++; count == 1 && !c.json {
+			fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tNAME")
+		}
+		c.message(message(r))
+		if !c.json {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
+				progress.Count(int64(r.Objects)), progress.Bytes(r.Bytes), progress.Bytes(r.PackedBytes), dash(string(r.Proof)), progress.Escape(r.Name))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if count == 0 && damaged == 0 {
+		c.say("no backups yet: lifeboat backup SOURCE makes one")
+	}
+	if damaged > 0 {
+		return failure.New(failure.Corrupt, "%d %s cannot be read", damaged, plural(damaged, "record"))
+	}
+	return nil
+}
+
+func statusWord(r catalog.Record) string {
+	if r.ProblemsTotal > 0 {
+		return fmt.Sprintf("%s (%d)", r.Status, r.ProblemsTotal)
+	}
+	return string(r.Status)
+}
+
+func dash(text string) string {
+	if text == "" {
+		return "–"
+	}
+	return text
+}
+
+func (c *cli) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show BACKUP",
+		Short: "Show everything that is known of a backup",
+		Long:  "Show the record of a backup. BACKUP is an id, the beginning of one, \"latest\", or SOURCE:latest.",
+		Args:  args(1, 1, "one backup"),
+		RunE:  c.show,
+	}
+}
+
+// recordMessage is a whole record for robots.
+type recordMessage struct {
+	Type string `json:"message_type"`
+	catalog.Record
+}
+
+func (c *cli) show(cmd *cobra.Command, given []string) error {
+	s, err := c.open(cmd.Context())
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	r, err := s.catalog.Find(cmd.Context(), given[0])
+	if err != nil {
+		return err
+	}
+	if c.json {
+		c.message(recordMessage{"record", r})
+		return nil
+	}
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	for _, row := range rows(r) {
+		if row[1] != "" {
+			fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	c.sayFindings(r, catalog.MaxFindings)
+	return nil
+}
+
+func rows(r catalog.Record) [][2]string {
+	yes := map[bool]string{true: "yes: keep it secret", false: "no"}
+	var counts []string
+	for _, kind := range sortedKeys(r.Facts.Counts) {
+		counts = append(counts, fmt.Sprintf("%s %s", progress.Count(r.Facts.Counts[kind]), kind))
+	}
+	out := [][2]string{
+		{"backup", string(r.ID)},
+		{"source", fmt.Sprintf("%s (%s)", r.Source, r.Kind)},
+		{"name", progress.Escape(r.Name)},
+		{"description", progress.Escape(r.Description)},
+		{"status", string(r.Status)},
+		{"scope", r.Scope.String()},
+		{"started", fmt.Sprintf("%s by %s (%s)", moment(r.Started), progress.Escape(r.StartedBy.Who), r.StartedBy.By)},
+		{"finished", moment(r.Finished)},
+		{"application", progress.Escape(strings.TrimSpace(r.Facts.Application + " " + r.Facts.Version))},
+		{"counts", strings.Join(counts, ", ")},
+	}
+	if r.Failure != nil {
+		return append(out, [2]string{"failure", progress.Escape(r.Failure.Kind + ": " + r.Failure.Message)}, [2]string{"what to do", progress.Escape(r.Failure.Hint)})
+	}
+	if !r.Status.Good() {
+		return out
+	}
+	return append(out,
+		[2]string{"took", progress.Duration(r.Finished.Sub(r.Started))},
+		[2]string{"documents", progress.Count(int64(r.Documents))},
+		[2]string{"objects", progress.Count(int64(r.Objects))},
+		[2]string{"size", fmt.Sprintf("%s (%d bytes)", progress.Bytes(r.Bytes), r.Bytes)},
+		[2]string{"packed", fmt.Sprintf("%s objects, %s", progress.Count(int64(r.PackedObjects)), progress.Bytes(r.PackedBytes))},
+		[2]string{"archive", fmt.Sprintf("%s, %d bytes, CRC-32 %s", r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32)},
+		[2]string{"manifest", fmt.Sprintf("%d entries, SHA-256 %s, signed by %s", r.Manifest.Entries, r.Manifest.SHA256, r.Manifest.Signer)},
+		[2]string{"proven", fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))},
+		[2]string{"secrets", yes[r.Secrets]},
+		[2]string{"told", told(r.Notified)},
+	)
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("2006-01-02 15:04:05 MST")
+}

@@ -1,0 +1,67 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/internal/api"
+	"lifeboat/internal/failure"
+)
+
+func (c *cli) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Answer the links in the mails, until it is stopped",
+		Long: `Answer the links of this vault on the address serve: {listen: …} of the configuration.
+Where the vault is a folder, downloads pass through this server too.`,
+		Args: args(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := c.open(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			listener, err := net.Listen("tcp", s.config.Serve.Listen)
+			if err != nil {
+				return failure.New(failure.Conflict, "listen on %s: %w", s.config.Serve.Listen, err).
+					WithHint("another program has this address; serve: {listen: …} names another")
+			}
+			return c.serve(cmd.Context(), s, listener)
+		},
+	}
+}
+
+// serve answers on listener until ctx ends.
+func (c *cli) serve(ctx context.Context, s *session, listener net.Listener) error {
+	if _, err := s.signer(); err != nil {
+		return err
+	}
+	options := api.Options{
+		Links: s.notifier().Links(), Records: s.catalog, Vault: s.vault, PublicURL: s.config.Serve.PublicURL,
+		Log: slog.New(slog.NewTextHandler(c.err, nil)),
+	}
+	if c.quiet {
+		options.Log = nil
+	}
+	if s.server != nil {
+		options.Proxy = &api.Proxy{Endpoint: s.server.URL(), Transport: s.server.HTTPClient().Transport}
+	}
+	handler, err := api.New(options)
+	if err != nil {
+		return err
+	}
+	c.message(struct {
+		Type    string `json:"message_type"`
+		Address string `json:"address"`
+		URL     string `json:"url"`
+	}{"serve", listener.Addr().String(), s.publicURL()})
+	c.say("answering links on http://%s (public: %s); stop with Ctrl-C", listener.Addr(), s.publicURL())
+	if err := api.Serve(ctx, listener, handler); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,185 @@
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/local"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/setup"
+	"lifeboat/internal/vault"
+)
+
+// session is an open vault and what belongs to it.
+type session struct {
+	config  *config.Config
+	vault   *vault.Vault
+	catalog *catalog.Catalog
+	about   vault.Description
+	key     *keyring.Key  // nil: this machine cannot sign for the vault
+	server  *local.Server // nil: the vault is remote
+	log     *slog.Logger
+}
+
+// localBucket is the bucket of a vault that is a folder.
+const localBucket = "vault"
+
+// load reads the configuration and shows its warnings.
+func (c *cli) load() (*config.Config, error) {
+	cfg, err := config.Load(c.configFile)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range cfg.Warnings {
+		c.warn("%s:%d: %s", cfg.File, w.Line, w.Message)
+	}
+	return cfg, nil
+}
+
+// open opens the vault of the configuration. One that does not exist yet is created, with its signing key.
+func (c *cli) open(ctx context.Context) (*session, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	return c.openWith(ctx, cfg)
+}
+
+func (c *cli) openWith(ctx context.Context, cfg *config.Config) (*session, error) {
+	s := &session{config: cfg, log: c.log}
+	if err := s.connect(ctx, c); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	if err := s.identify(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.catalog = catalog.New(s.vault)
+	return s, nil
+}
+
+func (s *session) close() error {
+	if s.server == nil {
+		return nil
+	}
+	return s.server.Close()
+}
+
+// connect reaches the vault's store: the embedded server of a folder, or a bucket.
+func (s *session) connect(ctx context.Context, c *cli) error {
+	location := s.config.Vault
+	if location.Bucket != nil {
+		store, err := setup.Store(*location.Bucket)
+		if err != nil {
+			return err
+		}
+		client, err := vault.Connect(ctx, store)
+		s.vault = vault.New(client, location.Bucket.Name, nil)
+		return err
+	}
+	server, err := local.Attach(ctx, location.Folder, c.log)
+	if err != nil {
+		return fmt.Errorf("open the vault %s: %w", location.Folder, err)
+	}
+	s.server = server
+	access, secretKey := server.Credentials()
+	client, err := vault.Connect(ctx, vault.Store{
+		Endpoint: server.URL(), Region: server.Region(), HTTP: server.HTTPClient(), AccessKey: secret.New(access), SecretKey: secretKey,
+	})
+	if err != nil {
+		return err
+	}
+	s.vault = vault.New(client, localBucket, server.Sync)
+	return s.vault.CreateBucket(ctx)
+}
+
+// identify reads what vault it is and finds its signing key; a new vault gets both.
+func (s *session) identify(ctx context.Context) error {
+	about, err := s.vault.Describe(ctx)
+	if failure.KindOf(err) == failure.NotFound && err != nil {
+		about, err = s.create(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	s.about = about
+	key, err := s.ring().Load(about.ID)
+	switch {
+	case err == nil && !key.Public().Equal(ed25519.PublicKey(about.PublicKey)):
+		return failure.New(failure.Denied, "the vault names another signing key than the one this machine made it with").
+			WithHint("somebody has replaced vault.json, or the key in %s belongs to another vault", s.ring().Folder)
+	case err == nil:
+		s.key = &key
+	case failure.KindOf(err) != failure.NotFound:
+		return err
+	}
+	return nil
+}
+
+func (s *session) ring() keyring.Ring {
+	return keyring.Ring{Folder: filepath.Join(s.config.StateDir, "keys")}
+}
+
+// create makes a new vault. The key is stored before the vault speaks of it.
+func (s *session) create(ctx context.Context) (vault.Description, error) {
+	key, err := keyring.Generate(rand.Text())
+	if err != nil {
+		return vault.Description{}, err
+	}
+	if err := s.ring().Store(key); err != nil {
+		return vault.Description{}, err
+	}
+	err = s.vault.Initialise(ctx, vault.Description{ID: key.Vault, Created: time.Now().UTC(), Lifeboat: Version, PublicKey: key.Public()})
+	if failure.KindOf(err) != failure.Conflict && err != nil {
+		return vault.Description{}, err
+	}
+	return s.vault.Describe(ctx) // somebody else's, where two were at it at the same time
+}
+
+// signer returns the signing key, without which no backup can be made.
+func (s *session) signer() (keyring.Key, error) {
+	if s.key == nil {
+		return s.ring().Load(s.about.ID)
+	}
+	return *s.key, nil
+}
+
+// trusted returns the keys whose signatures count as ours.
+func (s *session) trusted() []ed25519.PublicKey {
+	if s.key == nil {
+		return nil
+	}
+	return []ed25519.PublicKey{s.key.Public()}
+}
+
+// holder names this process to whoever finds its lease.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("%s pid %d", host, os.Getpid())
+}
+
+func (s *session) notifier() *setup.Notifier {
+	n := &setup.Notifier{Config: s.config, Vault: s.vault, Holder: holder(), Version: Version}
+	if s.key != nil {
+		n.LinkKey = s.key.Links()
+	}
+	return n
+}
+
+// logNotTold says that nobody could be told of a failed run.
+func (s *session) logNotTold(err error) {
+	s.log.Error("nobody was told of the failed run", "error", err)
+}

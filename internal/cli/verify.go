@@ -1,0 +1,145 @@
+package cli
+
+import (
+	"context"
+	"crypto/ed25519"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/progress"
+	"lifeboat/internal/verify"
+)
+
+func (c *cli) verifyCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "verify BACKUP|FILE.zip",
+		Short: "Read every byte again and hold it against the signed manifest",
+		Long: `Read every byte of a backup (its packs, and its archive in the vault) or of an archive file again
+and hold it against the manifest and its signature.
+
+The signature is one of:
+  authenticated    signed with the key of this vault
+  unknown signer   signed, with a key that is not known here
+  unsigned
+
+Exit codes: 0 everything matches, 13 something does not.`,
+		Example: "  lifeboat verify latest\n  lifeboat verify photos.zip",
+		Args:    args(1, 1, "one backup or archive"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if looksLikeFile(given[0]) {
+				return c.verifyFile(cmd.Context(), given[0])
+			}
+			return c.verifyBackup(cmd.Context(), given[0])
+		},
+	}
+}
+
+func (c *cli) verifyFile(ctx context.Context, name string) error {
+	image, file, err := verify.OpenFile(ctx, name)
+	if err != nil {
+		return c.unreadable(name, err)
+	}
+	defer file.Close()
+	report, err := c.whole(ctx, image, c.fileKeys(), 0, 0)
+	if err != nil {
+		return err
+	}
+	return c.verdict(name, report)
+}
+
+// unreadable reports an archive that is so damaged that nothing of it can be checked.
+func (c *cli) unreadable(name string, err error) error {
+	if failure.KindOf(err) == failure.Corrupt {
+		c.message(verifyMessage{Type: "verify", Problems: []finding{{"corrupt", name, err.Error()}}})
+	}
+	return err
+}
+
+func (c *cli) whole(ctx context.Context, image verify.Image, trusted []ed25519.PublicKey, entries, bytes int64) (verify.Report, error) {
+	reporter := c.reporter()
+	reporter.Phase("verify", entries, bytes)
+	defer reporter.Done()
+	return verify.Whole(ctx, image, verify.Options{Trusted: trusted, Progress: reporter.Add})
+}
+
+func (c *cli) verifyBackup(ctx context.Context, arg string) error {
+	s, record, err := c.find(ctx, arg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	reporter := c.reporter()
+	reporter.Phase("verify", 2*int64(record.Manifest.Entries), 2*record.Bytes)
+	report, err := verify.Backup(ctx, s.vault, record, verify.Options{Trusted: s.trusted(), Progress: reporter.Add})
+	reporter.Done()
+	if err != nil {
+		return err
+	}
+	if report.OK && report.Signature == manifest.Authenticated {
+		if err := s.proven(ctx, record, backup.ReRead); err != nil {
+			return err
+		}
+	}
+	return c.verdict(string(record.ID), report)
+}
+
+// proven writes into the record what a verification has shown.
+func (s *session) proven(ctx context.Context, record catalog.Record, proof backup.Proof) error {
+	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
+		if proof.Better(r.Proof) {
+			r.Proof = proof
+		}
+		r.Proven = time.Now().UTC()
+		return nil
+	})
+	return err
+}
+
+type verifyMessage struct {
+	Type      string    `json:"message_type"`
+	OK        bool      `json:"ok"`
+	Signature string    `json:"signature"`
+	Entries   int       `json:"entries"`
+	Bytes     int64     `json:"bytes"`
+	Backup    string    `json:"backup,omitempty"`
+	Source    string    `json:"source,omitempty"`
+	Problems  []finding `json:"problems"`
+}
+
+func (c *cli) verdict(name string, r verify.Report) error {
+	signature := string(r.Signature)
+	if signature == "" {
+		signature = "invalid"
+	}
+	c.message(verifyMessage{
+		"verify", r.OK, signature, r.Entries, r.Bytes, string(r.Header.Backup), string(r.Header.Source), findings(r.Problems),
+	})
+	for i, f := range r.Problems {
+		if i == 10 {
+			c.say("  … and %d more: --json lists them", len(r.Problems)-i)
+			break
+		}
+		c.say("  problem: %s", findingLine(f))
+	}
+	if !r.OK {
+		return failure.New(failure.Corrupt, "%s does not verify: %d %s in %d entries", name, len(r.Problems), plural(len(r.Problems), "problem"), r.Entries).
+			WithHint("restore from another backup or another copy of this one, and make a new backup")
+	}
+	c.say("%s: every byte matches: %s entries, %s; %s", name, progress.Count(int64(r.Entries)), progress.Bytes(r.Bytes), signatureWords(r))
+	return nil
+}
+
+func signatureWords(r verify.Report) string {
+	switch r.Signature {
+	case manifest.Authenticated:
+		return "authenticated: signed with the key of this vault"
+	case manifest.UnknownSigner:
+		return "signed by a key that is not known here (unknown signer)"
+	}
+	return "unsigned"
+}

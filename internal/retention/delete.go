@@ -1,0 +1,124 @@
+// Package retention removes backups: so far those that a person names. The record is marked first and removed
+// last, so that a delete which was interrupted is seen and finished.
+package retention
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/vault"
+)
+
+// Links withdraws the links of a backup.
+type Links interface {
+	Revoke(ctx context.Context, source backup.Source, id backup.ID) (int, error)
+}
+
+// Options of a deletion.
+type Options struct {
+	Holder string                   // who holds the source's lease meanwhile
+	Stale  func(catalog.Lease) bool // as for catalog.Acquire
+	Links  Links
+}
+
+// Freed is what a deletion removed.
+type Freed struct {
+	Packs int
+	Bytes int64 // of the archive and the packs
+}
+
+// Delete removes a backup and the packs that no other backup of its source names. It holds the source's lease, so
+// that no run can begin to reuse a pack that is about to go; Conflict when another run holds it.
+func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
+	c := catalog.New(v)
+	_, err := c.Acquire(ctx, record.Source, catalog.Lease{Run: record.ID, Holder: o.Holder}, time.Now(), o.Stale)
+	if held := (catalog.Held{}); errors.As(err, &held) {
+		return Freed{}, failure.New(failure.Conflict, "the source %s is at work: %w", record.Source, err).WithHint("wait for the run to end")
+	}
+	if err != nil {
+		return Freed{}, err
+	}
+	freed, err := remove(ctx, v, c, record, o)
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return freed, errors.Join(err, c.Release(release, record.Source, record.ID))
+}
+
+func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (Freed, error) {
+	_, err := c.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
+		r.Status = backup.Deleting
+		return nil
+	})
+	if err != nil {
+		return Freed{}, err
+	}
+	if _, err := o.Links.Revoke(ctx, record.Source, record.ID); err != nil {
+		return Freed{}, err
+	}
+	only, err := ownPacks(ctx, v, c, record)
+	if err != nil {
+		return Freed{}, err
+	}
+	freed := Freed{Bytes: record.Archive.Bytes}
+	if err := v.Delete(ctx, vault.Archive(record.Source, record.ID)); err != nil {
+		return freed, err
+	}
+	for id, pack := range only {
+		if err := v.Delete(ctx, vault.Pack(record.Source, id)); err != nil {
+			return freed, err
+		}
+		freed.Packs++
+		freed.Bytes += pack.Bytes
+	}
+	if err := v.DeleteAll(ctx, vault.Snapshot(record.Source, record.ID)); err != nil {
+		return freed, err
+	}
+	return freed, c.Remove(ctx, record.Source, record.ID)
+}
+
+// ownPacks returns the packs that the backup names and no other does. Where another backup's manifest cannot be
+// read nothing is known of its packs, and none goes.
+func ownPacks(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record) (map[string]manifest.Pack, error) {
+	own, err := packs(ctx, v, record.Source, record.ID)
+	if err != nil {
+		if kind := failure.KindOf(err); kind == failure.NotFound || kind == failure.Corrupt {
+			return nil, nil
+		}
+		return nil, err
+	}
+	for r, err := range c.All(ctx, record.Source) {
+		if err != nil {
+			return nil, err
+		}
+		if r.ID == record.ID || r.Manifest.Key == "" {
+			continue
+		}
+		others, err := packs(ctx, v, r.Source, r.ID)
+		if err != nil && failure.KindOf(err) != failure.NotFound {
+			return nil, err
+		}
+		for id := range others {
+			delete(own, id)
+		}
+	}
+	return own, nil
+}
+
+// packs reads the head of a manifest.
+func packs(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (map[string]manifest.Pack, error) {
+	body, _, err := v.Open(ctx, vault.Manifest(source, id), 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	m, err := manifest.Open(body)
+	if err != nil {
+		return nil, err
+	}
+	return m.Packs, nil
+}
