@@ -18,7 +18,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 )
 

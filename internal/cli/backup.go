@@ -14,7 +14,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 )
 
 func (c *cli) backupCommand() *cobra.Command {
@@ -151,9 +151,9 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 	c.say("%s", r.ID)
 	c.say("  %s, proven: %s", r.Status, r.Proof)
 	c.say("  %s documents, %s objects, %s; packed %s objects, %s",
-		progress.Count(int64(r.Documents)), progress.Count(int64(r.Objects)), progress.Bytes(r.Bytes),
-		progress.Count(int64(r.PackedObjects)), progress.Bytes(r.PackedBytes))
-	c.say("  archive %s, %s, CRC-32 %s", r.Archive.Key, progress.Bytes(r.Archive.Bytes), r.Archive.CRC32)
+		plain.Number(int64(r.Documents)), plain.Number(int64(r.Objects)), plain.Size(r.Bytes),
+		plain.Number(int64(r.PackedObjects)), plain.Size(r.PackedBytes))
+	c.say("  archive %s, %s, CRC-32 %s", r.Archive.Key, plain.Size(r.Archive.Bytes), r.Archive.CRC32)
 	c.sayFindings(r, 10)
 	c.say("  %s", told(r.Notified))
 	c.say("next: lifeboat verify %s", r.ID)
@@ -167,7 +167,7 @@ func (c *cli) sayFindings(r catalog.Record, most int) {
 	}{{"problem", r.Problems, r.ProblemsTotal}, {"note", r.Notes, r.NotesTotal}} {
 		for i, f := range list.findings {
 			if i == most {
-				c.say("  … and %s more %ss: lifeboat show %s", progress.Count(int64(list.total-most)), list.word, r.ID)
+				c.say("  … and %s more %ss: lifeboat show %s", plain.Number(int64(list.total-most)), list.word, r.ID)
 				break
 			}
 			c.say("  %s: %s", list.word, findingLine(f))
@@ -177,21 +177,21 @@ func (c *cli) sayFindings(r catalog.Record, most int) {
 
 func findingLine(f app.Finding) string {
 	if f.Item == "" {
-		return fmt.Sprintf("%s: %s", f.Kind, progress.Escape(f.Message))
+		return fmt.Sprintf("%s: %s", f.Kind, plain.Text(f.Message))
 	}
-	return fmt.Sprintf("%s: %s: %s", f.Kind, progress.Escape(f.Item), progress.Escape(f.Message))
+	return fmt.Sprintf("%s: %s: %s", f.Kind, plain.Text(f.Item), plain.Text(f.Message))
 }
 
 func told(n catalog.Notified) string {
 	switch n.Status {
 	case "sent":
-		return fmt.Sprintf("mailed to %s", progress.Escape(fmt.Sprint(n.To)))
+		return fmt.Sprintf("mailed to %s", plain.Text(fmt.Sprint(n.To)))
 	case "written":
-		return "mail written to " + progress.Escape(n.Message)
+		return "mail written to " + plain.Text(n.Message)
 	case "failed":
-		return "nobody was told: " + progress.Escape(n.Message)
+		return "nobody was told: " + plain.Text(n.Message)
 	case "quiet":
-		return "no mail: " + progress.Escape(n.Message)
+		return "no mail: " + plain.Text(n.Message)
 	}
 	return "nobody was told"
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"lifeboat/internal/failure"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/retention"
 )
 
@@ -38,7 +38,7 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	question := fmt.Sprintf("delete backup %s of %s (%s, %s)?", record.ID, record.Source, record.Status, progress.Bytes(record.Bytes))
+	question := fmt.Sprintf("delete backup %s of %s (%s, %s)?", record.ID, record.Source, record.Status, plain.Size(record.Bytes))
 	if !yes && !c.confirm(question) {
 		return failure.New(failure.Canceled, "nothing was deleted")
 	}
@@ -56,7 +56,7 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 		Packs int    `json:"packs"`
 		Bytes int64  `json:"bytes"`
 	}{"delete", string(record.ID), freed.Packs, freed.Bytes})
-	c.say("deleted %s: %s freed", record.ID, progress.Bytes(freed.Bytes))
+	c.say("deleted %s: %s freed", record.ID, plain.Size(freed.Bytes))
 	return nil
 }
 

@@ -20,7 +20,7 @@ import (
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/verify"
 )
@@ -182,13 +182,13 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.step("Change two files (%s) and back up again", progress.Escape(fmt.Sprintf("%q and %q", changed[0], changed[1])))
+	d.step("Change two files (%s) and back up again", plain.Text(fmt.Sprintf("%q and %q", changed[0], changed[1])))
 	second, err := d.backup(ctx)
 	if err != nil {
 		return err
 	}
 	d.cli.say("   packed %d of %d objects, %s of %s; the rest was spliced from the first backup's packs",
-		second.PackedObjects, second.Objects, progress.Bytes(second.PackedBytes), progress.Bytes(second.Bytes))
+		second.PackedObjects, second.Objects, plain.Size(second.PackedBytes), plain.Size(second.Bytes))
 	if second.PackedObjects != 2 {
 		return failure.New(failure.Internal, "%d objects were packed where 2 had changed", second.PackedObjects)
 	}
@@ -224,7 +224,7 @@ func (d *demo) verify(ctx context.Context, file string) error {
 	if !report.OK || report.Signature != manifest.Authenticated {
 		return failure.New(failure.Corrupt, "%s does not verify: %v", file, report.Problems)
 	}
-	d.cli.say("   %d entries, %s: every byte matches; the signature is authentic", report.Entries, progress.Bytes(report.Bytes))
+	d.cli.say("   %d entries, %s: every byte matches; the signature is authentic", report.Entries, plain.Size(report.Bytes))
 	return nil
 }
 
@@ -269,7 +269,7 @@ func (d *demo) summary(first, second catalog.Record, file, restored string, comp
 		Status   backup.Status `json:"status"`
 	}{"demo", d.folder, []backup.ID{first.ID, second.ID}, file, compared, second.PackedObjects, second.Proof, second.Status})
 	c.say("\nAll of it worked. What to look at:")
-	c.say("  %-28s the application's files: %s objects, %s", d.path("uploads"), progress.Count(int64(first.Objects)), progress.Bytes(first.Bytes))
+	c.say("  %-28s the application's files: %s objects, %s", d.path("uploads"), plain.Number(int64(first.Objects)), plain.Size(first.Bytes))
 	c.say("  %-28s the mail with the link, one for each backup", d.path("mail"))
 	c.say("  %-28s the archive: opens with any ZIP program (unzip -t)", file)
 	c.say("  %-28s the restored files: %d compared, all equal", restored, compared)

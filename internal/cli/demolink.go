@@ -21,7 +21,7 @@ import (
 
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 )
 
 // download reads the mail of a backup, opens its link, sends the form with the code, and downloads what it is
@@ -65,7 +65,7 @@ func (d *demo) download(ctx context.Context, r catalog.Record) (string, error) {
 	if n != r.Archive.Bytes {
 		return "", failure.New(failure.Corrupt, "%d bytes came, the archive has %d", n, r.Archive.Bytes)
 	}
-	d.cli.say("   %s: %s", file, progress.Bytes(n))
+	d.cli.say("   %s: %s", file, plain.Size(n))
 	return file, nil
 }
 

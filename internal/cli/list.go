@@ -11,7 +11,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 )
 
 func (c *cli) listCommand() *cobra.Command {
@@ -54,7 +54,7 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 		c.message(message(r))
 		if !c.json {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
-				progress.Count(int64(r.Objects)), progress.Bytes(r.Bytes), progress.Bytes(r.PackedBytes), dash(string(r.Proof)), progress.Escape(r.Name))
+				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), dash(string(r.Proof)), plain.Text(r.Name))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -130,32 +130,32 @@ func rows(r catalog.Record) [][2]string {
 	yes := map[bool]string{true: "yes: keep it secret", false: "no"}
 	var counts []string
 	for _, kind := range sortedKeys(r.Facts.Counts) {
-		counts = append(counts, fmt.Sprintf("%s %s", progress.Count(r.Facts.Counts[kind]), kind))
+		counts = append(counts, fmt.Sprintf("%s %s", plain.Number(r.Facts.Counts[kind]), kind))
 	}
 	out := [][2]string{
 		{"backup", string(r.ID)},
 		{"source", fmt.Sprintf("%s (%s)", r.Source, r.Kind)},
-		{"name", progress.Escape(r.Name)},
-		{"description", progress.Escape(r.Description)},
+		{"name", plain.Text(r.Name)},
+		{"description", plain.Text(r.Description)},
 		{"status", string(r.Status)},
 		{"scope", r.Scope.String()},
-		{"started", fmt.Sprintf("%s by %s (%s)", moment(r.Started), progress.Escape(r.StartedBy.Who), r.StartedBy.By)},
+		{"started", fmt.Sprintf("%s by %s (%s)", moment(r.Started), plain.Text(r.StartedBy.Who), r.StartedBy.By)},
 		{"finished", moment(r.Finished)},
-		{"application", progress.Escape(strings.TrimSpace(r.Facts.Application + " " + r.Facts.Version))},
+		{"application", plain.Text(strings.TrimSpace(r.Facts.Application + " " + r.Facts.Version))},
 		{"counts", strings.Join(counts, ", ")},
 	}
 	if r.Failure != nil {
-		return append(out, [2]string{"failure", progress.Escape(r.Failure.Kind + ": " + r.Failure.Message)}, [2]string{"what to do", progress.Escape(r.Failure.Hint)})
+		return append(out, [2]string{"failure", plain.Text(r.Failure.Kind + ": " + r.Failure.Message)}, [2]string{"what to do", plain.Text(r.Failure.Hint)})
 	}
 	if !r.Status.Good() {
 		return out
 	}
 	return append(out,
-		[2]string{"took", progress.Duration(r.Finished.Sub(r.Started))},
-		[2]string{"documents", progress.Count(int64(r.Documents))},
-		[2]string{"objects", progress.Count(int64(r.Objects))},
-		[2]string{"size", fmt.Sprintf("%s (%d bytes)", progress.Bytes(r.Bytes), r.Bytes)},
-		[2]string{"packed", fmt.Sprintf("%s objects, %s", progress.Count(int64(r.PackedObjects)), progress.Bytes(r.PackedBytes))},
+		[2]string{"took", plain.Duration(r.Finished.Sub(r.Started))},
+		[2]string{"documents", plain.Number(int64(r.Documents))},
+		[2]string{"objects", plain.Number(int64(r.Objects))},
+		[2]string{"size", fmt.Sprintf("%s (%d bytes)", plain.Size(r.Bytes), r.Bytes)},
+		[2]string{"packed", fmt.Sprintf("%s objects, %s", plain.Number(int64(r.PackedObjects)), plain.Size(r.PackedBytes))},
 		[2]string{"archive", fmt.Sprintf("%s, %d bytes, CRC-32 %s", r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32)},
 		[2]string{"manifest", fmt.Sprintf("%d entries, SHA-256 %s, signed by %s", r.Manifest.Entries, r.Manifest.SHA256, r.Manifest.Signer)},
 		[2]string{"proven", fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))},

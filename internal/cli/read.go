@@ -19,7 +19,7 @@ import (
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
 )
@@ -105,7 +105,7 @@ func (c *cli) filesCommand() *cobra.Command {
 					Time   string `json:"modified"`
 					Kind   string `json:"type,omitempty"`
 				}{"entry", e.Path, e.Size, e.CRC32.String(), e.SHA256, e.Modified.Format("2006-01-02T15:04:05Z07:00"), e.Type})
-				c.say("%12d  %s  %s", e.Size, e.Modified.Local().Format("2006-01-02 15:04"), progress.Escape(e.Path))
+				c.say("%12d  %s  %s", e.Size, e.Modified.Local().Format("2006-01-02 15:04"), plain.Text(e.Path))
 			}
 			return nil
 		},
@@ -194,7 +194,7 @@ func (c *cli) downloadCommand() *cobra.Command {
 				Bytes int64  `json:"bytes"`
 				CRC32 string `json:"crc32"`
 			}{"download", string(record.ID), output, record.Archive.Bytes, record.Archive.CRC32})
-			c.say("%s: %s, CRC-32 %s as recorded", output, progress.Bytes(record.Archive.Bytes), record.Archive.CRC32)
+			c.say("%s: %s, CRC-32 %s as recorded", output, plain.Size(record.Archive.Bytes), record.Archive.CRC32)
 			return nil
 		},
 	}

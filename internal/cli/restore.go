@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lifeboat/internal/failure"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/verify"
 )
@@ -95,9 +95,9 @@ func (c *cli) restored(name string, report verify.Report, r restore.Result) erro
 		}
 		c.say("  problem: %s", findingLine(f))
 	}
-	c.say("%s: %s files written, %s; %s", name, progress.Count(int64(r.Written)), progress.Bytes(r.Bytes), signatureWords(report))
+	c.say("%s: %s files written, %s; %s", name, plain.Number(int64(r.Written)), plain.Size(r.Bytes), signatureWords(report))
 	if r.Existing > 0 {
-		c.say("  %s were there already with the same bytes", progress.Count(int64(r.Existing)))
+		c.say("  %s were there already with the same bytes", plain.Number(int64(r.Existing)))
 	}
 	if len(r.Problems) > 0 {
 		return partial{fmt.Sprintf("%d of %d files could not be written", len(r.Problems), report.Entries)}

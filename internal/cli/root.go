@@ -19,6 +19,7 @@ import (
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/progress"
 )
 
@@ -121,7 +122,7 @@ func (c *cli) fail(err error) int {
 	var p partial
 	if errors.As(err, &p) {
 		if !c.json {
-			fmt.Fprintf(c.err, "lifeboat: warning: %s\n", progress.Escape(p.message))
+			fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(p.message))
 		}
 		return exitPartial
 	}
@@ -139,10 +140,10 @@ func (c *cli) fail(err error) int {
 		return kind.ExitCode()
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
-		fmt.Fprintf(c.err, "lifeboat: error: %s\n", progress.Escape(line))
+		fmt.Fprintf(c.err, "lifeboat: error: %s\n", plain.Text(line))
 	}
 	if hint != "" {
-		fmt.Fprintf(c.err, "lifeboat: hint: %s\n", progress.Escape(hint))
+		fmt.Fprintf(c.err, "lifeboat: hint: %s\n", plain.Text(hint))
 	}
 	return kind.ExitCode()
 }
@@ -162,7 +163,7 @@ func (c *cli) say(format string, args ...any) {
 // warn writes a warning for people to standard error.
 func (c *cli) warn(format string, args ...any) {
 	if !c.json && !c.quiet {
-		fmt.Fprintf(c.err, "lifeboat: warning: %s\n", progress.Escape(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(fmt.Sprintf(format, args...)))
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
-	"lifeboat/internal/progress"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/verify"
 )
 
@@ -130,7 +130,7 @@ func (c *cli) verdict(name string, r verify.Report) error {
 		return failure.New(failure.Corrupt, "%s does not verify: %d %s in %d entries", name, len(r.Problems), plural(len(r.Problems), "problem"), r.Entries).
 			WithHint("restore from another backup or another copy of this one, and make a new backup")
 	}
-	c.say("%s: every byte matches: %s entries, %s; %s", name, progress.Count(int64(r.Entries)), progress.Bytes(r.Bytes), signatureWords(r))
+	c.say("%s: every byte matches: %s entries, %s; %s", name, plain.Number(int64(r.Entries)), plain.Size(r.Bytes), signatureWords(r))
 	return nil
 }
 

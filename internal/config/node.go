@@ -14,7 +14,6 @@ type reader struct {
 	base     string
 	vault    Location // for what must lie apart from it
 	stateDir string
-	mailer   bool // the file has a mail section
 	problems []Problem
 	warnings []Problem
 }

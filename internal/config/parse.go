@@ -34,7 +34,6 @@ func (r *reader) config(root value) *Config {
 	t := r.table(root, "vault", "state-dir", "sources", "targets", "serve", "mail")
 	r.vault = r.readVault(t.need("vault"))
 	r.stateDir = r.readStateDir(t.at("state-dir"))
-	r.mailer = !t.at("mail").absent()
 	return &Config{
 		Vault:    r.vault,
 		StateDir: r.stateDir,
@@ -197,9 +196,6 @@ func (r *reader) notify(v value) Notify {
 	n := Notify{On: OnAlways}
 	if v.absent() {
 		return n
-	}
-	if !r.mailer {
-		r.warn(v, "reaches nobody: the file has no mail section")
 	}
 	t := r.table(v, "to", "on")
 	for _, item := range r.list(t.need("to")) {

@@ -142,9 +142,8 @@ func TestWarnings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want = []config.Problem{{3, "sources.s.notify reaches nobody: the file has no mail section"}}
-	if diff := cmp.Diff(want, c.Warnings); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	if len(c.Warnings) != 0 {
+		t.Errorf("without a mail section mails go to a folder, but: %v", c.Warnings)
 	}
 }
 

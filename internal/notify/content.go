@@ -10,7 +10,7 @@ import (
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 )
 
 // Bounds of what a mail shows, in characters or rows.
@@ -314,7 +314,7 @@ func (m Message) why() []string {
 		"notify: {on: problem} there keeps mail to trouble.",
 	}
 	if m.Record.Status.Good() && m.Link.URL != "" {
-		lines = append(lines, fmt.Sprintf("If nobody should have the archive: lifeboat link %s --revoke withdraws the link.", m.Record.ID))
+		lines = append(lines, fmt.Sprintf("If nobody should have the archive: lifeboat unlink %s withdraws the link.", m.Record.ID))
 	}
 	return lines
 }

@@ -19,7 +19,7 @@ import (
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 )
 
 var (

@@ -12,7 +12,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 )
 

@@ -17,7 +17,7 @@ import (
 	gomail "github.com/wneessen/go-mail"
 
 	"lifeboat/internal/failure"
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/secret"
 )
 

@@ -12,35 +12,8 @@ func TestBytes(t *testing.T) {
 		999_499: "999 kB", 999_500: "1.0 MB", 46_100_000: "46.1 MB", 120e9: "120 GB", -1500: "-1.5 kB",
 		math.MaxInt64: "9.2 EB", math.MinInt64: "-9.2 EB",
 	} {
-		if got := Bytes(n); got != want {
-			t.Errorf("Bytes(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestCount(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0", 999: "999", 1204: "1,204", 1234567: "1,234,567", -1204: "-1,204", -999: "-999",
-		math.MinInt64: "-9,223,372,036,854,775,808",
-	} {
-		if got := Count(n); got != want {
-			t.Errorf("Count(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestDuration(t *testing.T) {
-	for text, want := range map[string]string{
-		"-5s": "0.0 s", "0s": "0.0 s", "420ms": "0.4 s", "9.94s": "9.9 s", "9.95s": "10 s", "59.4s": "59 s", "59.5s": "1 min",
-		"60s": "1 min", "200s": "3 min 20 s", "59m59.4s": "59 min 59 s", "59m59.5s": "1 h", "125m": "2 h 5 min",
-		"23h59m29s": "23 h 59 min", "23h59m30s": "1 d", "76h": "3 d 4 h",
-	} {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := Duration(d); got != want {
-			t.Errorf("Duration(%s) = %q, want %q", text, got, want)
+		if got := bytes(n); got != want {
+			t.Errorf("bytes(%d) = %q, want %q", n, got, want)
 		}
 	}
 }
@@ -59,19 +32,6 @@ func TestBetween(t *testing.T) {
 	} {
 		if got := between(test.low, test.high); got != test.want {
 			t.Errorf("between(%v, %v) = %q, want %q", test.low, test.high, got, test.want)
-		}
-	}
-}
-
-func TestEscape(t *testing.T) {
-	for text, want := range map[string]string{
-		"Übergröße 日本 😀": "Übergröße 日本 😀",
-		"a\nb\t\x1b[31m": `a\nb\t\x1b[31m`,
-		"gpj.\u202eexe":  `gpj.\u202eexe`,
-		"\xff\u2066'\\":  `\xff\u2066'\`,
-	} {
-		if got := Escape(text); got != want {
-			t.Errorf("Escape(%q) = %q, want %q", text, got, want)
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"lifeboat/internal/plain"
 )
 
 // state is a phase at one time, as every renderer gets it.
@@ -41,7 +43,7 @@ func (s state) percent() (int64, bool) {
 func (s state) fields() []string {
 	all := []string{fmt.Sprintf("%-8s %s", s.phase, s.mark()), s.objects(), s.size(), speed(s.rate), s.left.String()}
 	if s.ended {
-		all[4] = "in " + Duration(s.elapsed)
+		all[4] = "in " + plain.Duration(s.elapsed)
 	}
 	shown := all[:0]
 	for _, field := range all {
@@ -69,13 +71,13 @@ func (s state) objects() string {
 	noun := "objects"
 	switch {
 	case s.totalItems > 0 && s.items <= s.totalItems && !(s.ended && s.complete()):
-		return Count(s.items) + "/" + Count(s.totalItems) + " " + noun
+		return plain.Number(s.items) + "/" + plain.Number(s.totalItems) + " " + noun
 	case s.items == 1:
 		noun = "object"
 	case s.items == 0:
 		return ""
 	}
-	return Count(s.items) + " " + noun
+	return plain.Number(s.items) + " " + noun
 }
 
 func (s state) size() string {
@@ -85,7 +87,7 @@ func (s state) size() string {
 	case s.bytes == 0:
 		return ""
 	}
-	return Bytes(s.bytes)
+	return bytes(s.bytes)
 }
 
 // speed returns "87 MB/s", with a decimal below 10.

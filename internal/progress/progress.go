@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"lifeboat/internal/plain"
+
 	"golang.org/x/term"
 )
 
@@ -106,7 +108,7 @@ func (r *Reporter) Phase(name string, totalItems, totalBytes int64) {
 	defer r.mu.Unlock()
 	r.end()
 	p := &phase{
-		state: state{phase: Escape(name), totalItems: totalItems, totalBytes: totalBytes},
+		state: state{phase: plain.Text(name), totalItems: totalItems, totalBytes: totalBytes},
 		began: r.now(),
 		stop:  make(chan struct{}),
 	}
@@ -165,7 +167,7 @@ func (r *Reporter) Note(text string) {
 		r.write(string(m.encode()))
 		return
 	}
-	r.write(r.wipe() + Escape(text) + "\n")
+	r.write(r.wipe() + plain.Text(text) + "\n")
 	if r.mode == Live && r.phase != nil {
 		r.draw()
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"lifeboat/internal/plain"
 )
 
 const (
@@ -65,7 +67,7 @@ func (l left) String() string {
 	case l.open && l.low < 10*time.Second:
 		return fmt.Sprintf("over %d s left", max(l.low/time.Second, 1))
 	case l.open:
-		return "over " + Duration(l.low.Truncate(time.Second)) + " left"
+		return "over " + plain.Duration(l.low.Truncate(time.Second)) + " left"
 	case l.high > 0:
 		return between(l.low, l.high) + " left"
 	}

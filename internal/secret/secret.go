@@ -63,6 +63,17 @@ func known(scheme string) bool {
 	return false
 }
 
+// String returns the reference, unless it is the value itself.
+func (r Reference) String() string {
+	if r.Bare() {
+		return redacted
+	}
+	return string(r)
+}
+
+// GoString implements fmt.GoStringer, for %#v.
+func (r Reference) GoString() string { return r.String() }
+
 // Resolve returns the value that the reference names. A file: value loses one trailing newline. The error is of
 // kind Usage and never holds the value.
 func (r Reference) Resolve() (String, error) {

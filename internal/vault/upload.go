@@ -40,7 +40,7 @@ type Part struct {
 // CreateUpload begins a multipart upload whose parts and whole carry CRC-32.
 func (v *Vault) CreateUpload(ctx context.Context, key Key) (Upload, error) {
 	out, err := v.client.CreateMultipartUpload(ctx, &s3.CreateMultipartUploadInput{
-		Bucket: &v.bucket, Key: ptr(string(key)), ContentType: ptr(contentType(key)),
+		Bucket: &v.bucket, Key: new(string(key)), ContentType: new(contentType(key)),
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumType: types.ChecksumTypeFullObject,
 	})
 	if err != nil {
@@ -53,9 +53,9 @@ func (v *Vault) CreateUpload(ctx context.Context, key Key) (Upload, error) {
 func (v *Vault) UploadPart(ctx context.Context, u Upload, number int, body []byte) (Part, error) {
 	crc := checksum(body)
 	out, err := v.client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &v.bucket, Key: ptr(string(u.Key)), UploadId: &u.ID, PartNumber: ptr(int32(number)),
-		Body: bytes.NewReader(body), ContentLength: ptr(int64(len(body))),
-		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumCRC32: ptr(EncodeCRC(crc)),
+		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, PartNumber: new(int32(number)),
+		Body: bytes.NewReader(body), ContentLength: new(int64(len(body))),
+		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumCRC32: new(EncodeCRC(crc)),
 	})
 	if err != nil {
 		return Part{}, wrap(err, "write part %d of %s", number, u.Key)
@@ -67,9 +67,9 @@ func (v *Vault) UploadPart(ctx context.Context, u Upload, number int, body []byt
 // through this process.
 func (v *Vault) CopyPart(ctx context.Context, u Upload, number int, from Key, offset, length int64) (Part, error) {
 	out, err := v.client.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
-		Bucket: &v.bucket, Key: ptr(string(u.Key)), UploadId: &u.ID, PartNumber: ptr(int32(number)),
-		CopySource:      ptr(v.bucket + "/" + (&url.URL{Path: string(from)}).EscapedPath()),
-		CopySourceRange: ptr(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
+		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, PartNumber: new(int32(number)),
+		CopySource:      new(v.bucket + "/" + (&url.URL{Path: string(from)}).EscapedPath()),
+		CopySourceRange: new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
 	})
 	if err != nil {
 		return Part{}, wrap(err, "copy part %d of %s from %s", number, u.Key, from)
@@ -85,7 +85,7 @@ func (v *Vault) CopyPart(ctx context.Context, u Upload, number int, from Key, of
 // Parts returns the parts that the store has, by number.
 func (v *Vault) Parts(ctx context.Context, u Upload) (map[int]Part, error) {
 	parts := map[int]Part{}
-	pages := s3.NewListPartsPaginator(v.client, &s3.ListPartsInput{Bucket: &v.bucket, Key: ptr(string(u.Key)), UploadId: &u.ID})
+	pages := s3.NewListPartsPaginator(v.client, &s3.ListPartsInput{Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
@@ -104,13 +104,13 @@ func (v *Vault) Parts(ctx context.Context, u Upload) (map[int]Part, error) {
 // differ). An object that is already there with the same size and CRC-32 is success; with others it is Conflict.
 func (v *Vault) Complete(ctx context.Context, u Upload, parts []Part, size int64, crc uint32) error {
 	in := &s3.CompleteMultipartUploadInput{
-		Bucket: &v.bucket, Key: ptr(string(u.Key)), UploadId: &u.ID, IfNoneMatch: ptr("*"),
-		ChecksumCRC32: ptr(EncodeCRC(crc)), ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: &size,
+		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, IfNoneMatch: new("*"),
+		ChecksumCRC32: new(EncodeCRC(crc)), ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: &size,
 		MultipartUpload: &types.CompletedMultipartUpload{},
 	}
 	for _, p := range parts {
 		in.MultipartUpload.Parts = append(in.MultipartUpload.Parts, types.CompletedPart{
-			PartNumber: ptr(int32(p.Number)), ETag: ptr(p.ETag), ChecksumCRC32: ptr(EncodeCRC(p.CRC32)),
+			PartNumber: new(int32(p.Number)), ETag: new(p.ETag), ChecksumCRC32: new(EncodeCRC(p.CRC32)),
 		})
 	}
 	_, err := v.client.CompleteMultipartUpload(ctx, in)
@@ -131,7 +131,7 @@ func (v *Vault) Complete(ctx context.Context, u Upload, parts []Part, size int64
 
 // Abort gives an upload up and frees its parts; one that is gone is success.
 func (v *Vault) Abort(ctx context.Context, u Upload) error {
-	_, err := v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &v.bucket, Key: ptr(string(u.Key)), UploadId: &u.ID})
+	_, err := v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID})
 	err = wrap(err, "abort the upload of %s", u.Key)
 	if failure.KindOf(err) == failure.NotFound {
 		return nil
@@ -142,7 +142,7 @@ func (v *Vault) Abort(ctx context.Context, u Upload) error {
 // Uploads yields the multipart uploads in progress below a prefix.
 func (v *Vault) Uploads(ctx context.Context, prefix Key) iter.Seq2[Upload, error] {
 	return func(yield func(Upload, error) bool) {
-		pages := s3.NewListMultipartUploadsPaginator(v.client, &s3.ListMultipartUploadsInput{Bucket: &v.bucket, Prefix: ptr(string(prefix))})
+		pages := s3.NewListMultipartUploadsPaginator(v.client, &s3.ListMultipartUploadsInput{Bucket: &v.bucket, Prefix: new(string(prefix))})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {

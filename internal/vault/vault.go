@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,12 +85,12 @@ func IfMatch(etag string) Condition { return Condition{etag: etag} }
 // Put writes an object and returns its ETag.
 func (v *Vault) Put(ctx context.Context, key Key, body []byte, cond Condition) (string, error) {
 	in := &s3.PutObjectInput{
-		Bucket: &v.bucket, Key: ptr(string(key)), Body: bytes.NewReader(body),
-		ContentLength: ptr(int64(len(body))), ChecksumCRC32: ptr(EncodeCRC(checksum(body))),
-		ContentType: ptr(contentType(key)),
+		Bucket: &v.bucket, Key: new(string(key)), Body: bytes.NewReader(body),
+		ContentLength: new(int64(len(body))), ChecksumCRC32: new(EncodeCRC(checksum(body))),
+		ContentType: new(contentType(key)),
 	}
 	if cond.absent {
-		in.IfNoneMatch = ptr("*")
+		in.IfNoneMatch = new("*")
 	}
 	if cond.etag != "" {
 		in.IfMatch = &cond.etag
@@ -167,12 +168,12 @@ func (v *Vault) PutJSON(ctx context.Context, key Key, value any, cond Condition)
 
 // Open reads length bytes from offset on; everything when length is negative. The caller closes the body.
 func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.ReadCloser, Info, error) {
-	in := &s3.GetObjectInput{Bucket: &v.bucket, Key: ptr(string(key))}
+	in := &s3.GetObjectInput{Bucket: &v.bucket, Key: new(string(key))}
 	if length >= 0 {
 		if length == 0 {
 			return io.NopCloser(bytes.NewReader(nil)), Info{Key: key}, nil
 		}
-		in.Range = ptr(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
+		in.Range = new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
 	} else {
 		in.ChecksumMode = types.ChecksumModeEnabled
 	}
@@ -200,7 +201,7 @@ func (b *body) Read(p []byte) (int, error) {
 
 // Head describes an object, with the store's own CRC-32 of all its bytes where it has one.
 func (v *Vault) Head(ctx context.Context, key Key) (Info, error) {
-	out, err := v.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &v.bucket, Key: ptr(string(key)), ChecksumMode: types.ChecksumModeEnabled})
+	out, err := v.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &v.bucket, Key: new(string(key)), ChecksumMode: types.ChecksumModeEnabled})
 	if err != nil {
 		return Info{}, wrap(err, "look at %s", key)
 	}
@@ -214,7 +215,7 @@ func (v *Vault) Head(ctx context.Context, key Key) (Info, error) {
 // List yields every object below a prefix in the order of keys.
 func (v *Vault) List(ctx context.Context, prefix Key) iter.Seq2[Info, error] {
 	return func(yield func(Info, error) bool) {
-		pages := s3.NewListObjectsV2Paginator(v.client, &s3.ListObjectsV2Input{Bucket: &v.bucket, Prefix: ptr(string(prefix))})
+		pages := s3.NewListObjectsV2Paginator(v.client, &s3.ListObjectsV2Input{Bucket: &v.bucket, Prefix: new(string(prefix))})
 		for pages.HasMorePages() {
 			page, err := pages.NextPage(ctx)
 			if err != nil {
@@ -233,7 +234,7 @@ func (v *Vault) List(ctx context.Context, prefix Key) iter.Seq2[Info, error] {
 
 // Delete removes an object; one that is not there is success.
 func (v *Vault) Delete(ctx context.Context, key Key) error {
-	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: ptr(string(key))})
+	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: new(string(key))})
 	return wrap(err, "delete %s", key)
 }
 
@@ -256,8 +257,8 @@ func (v *Vault) DeleteAll(ctx context.Context, prefix Key, keep ...Key) error {
 func (v *Vault) Presign(ctx context.Context, key Key, fileName string, ttl time.Duration) (string, error) {
 	ttl = min(ttl, 15*time.Minute)
 	request, err := s3.NewPresignClient(v.client).PresignGetObject(ctx, &s3.GetObjectInput{
-		Bucket: &v.bucket, Key: ptr(string(key)), ResponseContentType: ptr("application/zip"),
-		ResponseContentDisposition: ptr(fmt.Sprintf("attachment; filename=%q", fileName)),
+		Bucket: &v.bucket, Key: new(string(key)), ResponseContentType: new("application/zip"),
+		ResponseContentDisposition: new(fmt.Sprintf("attachment; filename=%q", fileName)),
 	}, s3.WithPresignExpires(ttl))
 	if err != nil {
 		return "", wrap(err, "presign %s", key)
@@ -290,12 +291,7 @@ func contentType(key Key) string {
 }
 
 func contains(keys []Key, key Key) bool {
-	for _, k := range keys {
-		if k == key {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(keys, key)
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline

@@ -82,8 +82,11 @@ func TestCentralRoundTrip(t *testing.T) {
 
 func TestParseEnd(t *testing.T) {
 	for _, d := range []Directory{
-		{Entries: 0}, {Entries: 3, Offset: 100, Size: 150}, {Entries: max16, Offset: 1, Size: 2},
-		{Entries: 1, Offset: max32, Size: 50}, {Entries: 70_000, Offset: 1 << 42, Size: 1 << 33},
+		{Entries: 0},
+		{Entries: 3, Offset: 100, Size: 150},
+		{Entries: max16, Offset: 1, Size: 2},
+		{Entries: 1, Offset: max32, Size: 50},
+		{Entries: 70_000, Offset: 1 << 42, Size: 1 << 33},
 	} {
 		tail := d.AppendEnd(nil)
 		size := int64(d.Offset+d.Size) + int64(len(tail))

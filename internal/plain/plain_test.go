@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
-	"lifeboat/internal/notify/plain"
+	"lifeboat/internal/plain"
 )
 
 func TestText(t *testing.T) {
