@@ -243,7 +243,7 @@ func (s *Steps) writeTail(ctx context.Context, w work, header manifest.Header, l
 		return err
 	}
 	defer body.Close()
-	seal, err := manifest.Sign(s.Signer, list.SHA256, list.Entries, m.RawHeader)
+	seal, err := manifest.Sign(s.Signer, list, m.RawHeader)
 	if err != nil {
 		return err
 	}
