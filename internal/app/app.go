@@ -50,6 +50,8 @@ type Object struct {
 	Modified time.Time `json:"modified"`         // the object's own time
 	Identity string    `json:"identity"`         // opaque; equal identities and Settled mean equal bytes
 	Settled  bool      `json:"settled,omitzero"` // the last change lies so far back that Identity can be trusted
+	Mode     uint32    `json:"mode,omitzero"`    // Unix permission bits, where they matter to the application; 0: they don't
+	Dir      bool      `json:"dir,omitzero"`     // an empty directory: Path ends with "/", it is never opened
 	Type     string    `json:"type,omitempty"`   // "" or what the application calls it, such as "thumbnail"
 }
 
