@@ -94,15 +94,33 @@ func (p Proof) Better(q Proof) bool {
 	return slices.Index(order, p) > slices.Index(order, q)
 }
 
-// Scope says which part of a source a backup holds. The zero value is everything.
+// Scope says which part of a source a backup holds. The zero value is everything. Backups of one scope are compared
+// with one another; packs are shared by all.
 type Scope struct {
-	NoMetrics bool `json:"no_metrics,omitzero"` // the export was made without metrics
+	NoMetrics bool      `json:"no_metrics,omitzero"` // documents without metrics
+	Since     time.Time `json:"since,omitzero"`      // no objects from before this time
+	Until     time.Time `json:"until,omitzero"`      // no objects from this time on
 }
 
-// String returns the scope's canonical text: backups with the same text compare with one another.
+// String returns the scope's canonical text, such as "all" or "no-metrics since=2026-01-01T00:00:00Z".
 func (s Scope) String() string {
+	var words []string
 	if s.NoMetrics {
-		return "no-metrics"
+		words = append(words, "no-metrics")
 	}
-	return "all"
+	if !s.Since.IsZero() {
+		words = append(words, "since="+s.Since.UTC().Format(time.RFC3339))
+	}
+	if !s.Until.IsZero() {
+		words = append(words, "until="+s.Until.UTC().Format(time.RFC3339))
+	}
+	if len(words) == 0 {
+		return "all"
+	}
+	return strings.Join(words, " ")
+}
+
+// Holds reports whether an object of this time belongs to the scope.
+func (s Scope) Holds(modified time.Time) bool {
+	return !modified.Before(s.Since) && (s.Until.IsZero() || modified.Before(s.Until))
 }

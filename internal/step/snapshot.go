@@ -35,6 +35,7 @@ func (s *Steps) snapshot(ctx context.Context, run events.Run) (events.Snapshot, 
 	sink.list = s.Vault.NewWriter(ctx, sink.work.key("objects.jsonl"), vault.Always())
 	sink.found = s.Vault.NewWriter(ctx, sink.work.key("findings.jsonl"), vault.Always())
 	facts, err := source.Snapshot(ctx, run.Scope, sink)
+	sink.leftOut()
 	if err == nil {
 		err = sink.err
 	}
@@ -64,7 +65,9 @@ type sink struct {
 	list  *vault.Writer
 	found *vault.Writer
 	err   error // of Found, which has no way to say so
-	file  snapshotFile
+	// outside counts the objects that the scope leaves out.
+	outside int
+	file    snapshotFile
 }
 
 // Document implements app.Sink: the content is compressed once, here, and those bytes go into every archive.
@@ -101,6 +104,10 @@ func (k *sink) Document(ctx context.Context, d app.Document, body io.Reader) err
 
 // Object implements app.Sink.
 func (k *sink) Object(o app.Object) error {
+	if !k.work.run.Scope.Holds(o.Modified) {
+		k.outside++
+		return nil
+	}
 	k.file.Objects++
 	k.steps.add(1, 0)
 	return writeLine(k.list, o)
@@ -110,6 +117,13 @@ func (k *sink) Object(o app.Object) error {
 func (k *sink) Found(f app.Finding) {
 	if err := writeLine(k.found, f); err != nil && k.err == nil {
 		k.err = err
+	}
+}
+
+// leftOut notes how much the scope left out.
+func (k *sink) leftOut() {
+	if k.outside > 0 {
+		k.Found(app.Finding{Severity: app.Note, Kind: "scope", Message: fmt.Sprintf("%d objects lie outside of the scope (%s) and were left out", k.outside, k.work.run.Scope)})
 	}
 }
 
