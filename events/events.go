@@ -6,6 +6,7 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -35,7 +36,6 @@ type Request struct {
 	Snapshot *Snapshot `json:"snapshot,omitempty"` // plan-packs, copy, assemble, seal: where the snapshot lies
 	Batch    *Batch    `json:"batch,omitempty"`    // copy
 	Assembly *Assembly `json:"assembly,omitempty"` // assemble, seal: how far it is
-	Message  string    `json:"message,omitempty"`  // notify: "ready" or "failed"
 	Error    *Error    `json:"error,omitempty"`    // abort: what was caught
 }
 
@@ -90,7 +90,7 @@ func Decode(data []byte, message any) error {
 	if err := decoder.Decode(message); err != nil {
 		return failure.New(failure.Usage, "decode the message: %w", err)
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); err != io.EOF {
 		return failure.New(failure.Usage, "decode the message: something follows it")
 	}
 	return nil

@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -234,7 +232,7 @@ func rows(o opened) []row {
 	add("Name", plain.Short(r.Name, maxShown))
 	add("Made", clock(r.Started))
 	add("Status", status(r))
-	add("Contents", counts(r.Facts.Counts))
+	add("Contents", plain.Counts(r.Facts.Counts, maxCounts))
 	add("Files", plain.Count(int64(r.Documents), "document")+", "+plain.Count(int64(r.Objects), "object"))
 	add("Archive", o.file())
 	add("Size", plain.ExactSize(r.Archive.Bytes))
@@ -273,13 +271,3 @@ func secrets(yes bool) string {
 	return "no"
 }
 
-func counts(of map[string]int64) string {
-	var list []string
-	for _, kind := range slices.Sorted(maps.Keys(of)) {
-		if len(list) == maxCounts {
-			return strings.Join(append(list, "…"), ", ")
-		}
-		list = append(list, plain.Number(of[kind])+" "+plain.Short(kind, 40))
-	}
-	return strings.Join(list, ", ")
-}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"fmt"
 	"io"
 
 	"golang.org/x/sync/errgroup"
@@ -75,42 +76,52 @@ func (a Assembler) read(ctx context.Context, ranges []Range, body []byte) error 
 			end = ranges[n].Offset + ranges[n].Length
 			n++
 		}
-		stream, _, err := a.Vault.Open(ctx, ranges[0].Key, ranges[0].Offset, end-ranges[0].Offset)
+		rest, err := a.readNear(ctx, ranges[:n], end, body)
 		if err != nil {
 			return err
 		}
-		at := ranges[0].Offset
-		for _, r := range ranges[:n] {
-			if _, err = io.CopyN(io.Discard, stream, r.Offset-at); err == nil {
-				_, err = io.ReadFull(stream, body[:r.Length])
-			}
-			if err != nil {
-				stream.Close()
-				return failure.New(failure.Transient, "read %s: %w", r.Key, err)
-			}
-			body, at = body[r.Length:], r.Offset+r.Length
-		}
-		stream.Close()
-		ranges = ranges[n:]
+		ranges, body = ranges[n:], rest
 	}
 	return nil
 }
 
+// readNear fills the beginning of body with ranges of one object that lie before end, and returns the rest of body.
+func (a Assembler) readNear(ctx context.Context, ranges []Range, end int64, body []byte) ([]byte, error) {
+	at := ranges[0].Offset
+	stream, _, err := a.Vault.Open(ctx, ranges[0].Key, at, end-at)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	for _, r := range ranges {
+		if _, err = io.CopyN(io.Discard, stream, r.Offset-at); err == nil {
+			_, err = io.ReadFull(stream, body[:r.Length])
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", r.Key, err)
+		}
+		body, at = body[r.Length:], r.Offset+r.Length
+	}
+	return body, nil
+}
+
 // Complete joins the parts. The store checks the size and the CRC-32 that follow from the pieces: an archive that it
-// accepts is proven as stored.
+// accepts is proven as stored. An upload that is gone because an earlier attempt completed it is success.
 func (a Assembler) Complete(ctx context.Context, upload vault.Upload, parts []Part, size int64, crc uint32) error {
 	have, err := a.Vault.Parts(ctx, upload)
-	if err != nil && failure.KindOf(err) != failure.NotFound {
+	if err != nil {
+		if failure.KindOf(err) == failure.NotFound && a.Vault.Completed(ctx, upload.Key, size, crc) {
+			return nil
+		}
 		return err
 	}
-	var list []vault.Part
+	list := make([]vault.Part, len(parts))
 	for i, planned := range parts {
 		part, ok := have[i+1]
-		if err == nil && (!ok || part.Size != planned.Size) {
+		if !ok || part.Size != planned.Size {
 			return failure.New(failure.Internal, "part %d of %s is missing or has the wrong size", i+1, upload.Key)
 		}
-		list = append(list, part)
+		list[i] = part
 	}
-	// An upload that is gone was completed by an attempt whose answer was lost: Complete finds the object.
 	return a.Vault.Complete(ctx, upload, list, size, crc)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"hash"
 	"hash/crc32"
 	"io"
 	"iter"
@@ -43,14 +44,25 @@ func Open(ctx context.Context, b Bytes) (*File, error) {
 			WithHint("`verify` and `restore` read archives that lifeboat made, as a whole: was the download complete?")
 	}
 	if err := f.findOwn(ctx); err != nil {
+		const last = 1 << 10 // bytes, with the last name of the central directory
+		end, readErr := f.read(ctx, max(0, b.Size()-last), min(b.Size(), last))
+		if readErr == nil && !bytes.Contains(end, []byte(manifest.PathInArchive)) {
+			return nil, failure.New(failure.Invalid, "this ZIP is not a lifeboat archive").
+				WithHint("ZIPs of other programs are not read yet")
+		}
 		return nil, err
 	}
 	f.rawSeal, err = f.content(ctx, 0)
 	if err != nil {
 		return nil, err
 	}
-	f.Seal, err = manifest.ParseSeal(f.rawSeal)
-	return f, err
+	if f.Seal, err = manifest.ParseSeal(f.rawSeal); err != nil {
+		return nil, err
+	}
+	if listed := f.directory.Entries - uint64(len(f.own)); uint64(f.Seal.Manifest.Entries) != listed {
+		return nil, failure.New(failure.Corrupt, "the archive holds %d entries, %d were signed", listed, f.Seal.Manifest.Entries)
+	}
+	return f, nil
 }
 
 func (f *File) read(ctx context.Context, offset, length int64) ([]byte, error) {
@@ -86,10 +98,30 @@ func (f *File) findOwn(ctx context.Context) error {
 				WithHint("ZIPs of other programs are not read yet")
 		}
 	}
-	if last[0].Size > 64<<20 || last[0].Stored != last[0].Size || last[1].Size > 1<<20 || last[1].Stored != last[1].Size {
+	if !f.ownFit() {
 		return failure.New(failure.Corrupt, "the entries of the lifeboat/ folder are not as lifeboat writes them")
 	}
 	return nil
+}
+
+// maxReadme bounds lifeboat/README.txt, in bytes: it stands in line 1 of the manifest.
+const maxReadme = 1 << 20
+
+// ownFit reports whether lifeboat's entries have possible sizes and lie one behind the other, up to the central
+// directory: from then on their offsets and lengths are safe to read.
+func (f *File) ownFit() bool {
+	end := int64(f.directory.Offset)
+	for i, limit := range []uint64{manifest.MaxSeal, maxReadme, f.directory.Offset} {
+		e := f.own[i]
+		if e.Stored > limit || i < 2 && (e.Method != zipfmt.Store || e.Stored != e.Size) {
+			return false
+		}
+		next := f.offsets[i] + e.LocalSize() + int64(e.Stored)
+		if f.offsets[i] < 0 || f.offsets[i] > end || i < 2 && next != f.offsets[i+1] || i == 2 && next != end {
+			return false
+		}
+	}
+	return f.own[2].Method == zipfmt.Deflate
 }
 
 // walkDirectory parses the central directory, header by header.
@@ -134,14 +166,11 @@ func (f *File) content(ctx context.Context, i int) ([]byte, error) {
 	return body, nil
 }
 
-// Manifest opens the list of entries.
+// Manifest opens the list of entries. Its stream ends with an error where the compressed bytes are not the sealed ones.
 func (f *File) Manifest(ctx context.Context) (*manifest.Reader, io.Closer, error) {
 	e, at := f.own[2], f.offsets[2]
-	if e.Method != zipfmt.Deflate {
-		return nil, nil, failure.New(failure.Corrupt, "%s is not compressed as lifeboat does it", e.Name)
-	}
 	header, err := f.read(ctx, at, e.LocalSize())
-	if err == nil && !bytes.Equal(header, e.AppendLocal(nil)) {
+	if err == nil && (!bytes.Equal(header, e.AppendLocal(nil)) || int64(e.Stored) != f.Seal.Manifest.Deflated.Size) {
 		err = failure.New(failure.Corrupt, "%s in the archive is damaged", e.Name)
 	}
 	if err != nil {
@@ -151,7 +180,7 @@ func (f *File) Manifest(ctx context.Context) (*manifest.Reader, io.Closer, error
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := manifest.NewReader(flate.NewReader(body))
+	m, err := manifest.NewReader(newSealed(body, uint32(f.Seal.Manifest.Deflated.CRC32)))
 	if err != nil {
 		body.Close()
 		return nil, nil, err
@@ -159,9 +188,37 @@ func (f *File) Manifest(ctx context.Context) (*manifest.Reader, io.Closer, error
 	return m, body, nil
 }
 
+// sealed inflates a stream and, at its end, holds the CRC-32 of all compressed bytes against the one of the seal: a
+// deflate stream has bits that change nothing of its content, and nothing may follow it.
+type sealed struct {
+	inflated io.Reader
+	raw      io.Reader
+	sum      hash.Hash32
+	want     uint32
+}
+
+func newSealed(r io.Reader, want uint32) *sealed {
+	sum := crc32.NewIEEE()
+	raw := bufio.NewReaderSize(io.TeeReader(r, sum), 64<<10)
+	return &sealed{flate.NewReader(raw), raw, sum, want}
+}
+
+func (s *sealed) Read(p []byte) (int, error) {
+	n, err := s.inflated.Read(p)
+	if err != io.EOF {
+		return n, err
+	}
+	if rest, err := io.Copy(io.Discard, s.raw); err != nil {
+		return n, err
+	} else if rest > 0 || s.sum.Sum32() != s.want {
+		return n, failure.New(failure.Corrupt, "the compressed list of entries is not the one that was sealed")
+	}
+	return n, io.EOF
+}
+
 // Data returns the bytes before the tail.
 func (f *File) Data(ctx context.Context, offset int64) (io.ReadCloser, error) {
-	return f.bytes.Range(ctx, offset, f.offsets[0]-offset)
+	return f.bytes.Range(ctx, offset, max(0, f.offsets[0]-offset))
 }
 
 // CheckTail holds the central directory and the three entries of lifeboat against what the manifest says they must
@@ -169,36 +226,15 @@ func (f *File) Data(ctx context.Context, offset int64) (io.ReadCloser, error) {
 func (f *File) CheckTail(ctx context.Context, m *manifest.Reader, entries iter.Seq2[manifest.Entry, error]) error {
 	next, stop := iter.Pull2(entries)
 	defer stop()
-	var offset, listed int64
-	own := 0
-	err := f.walkDirectory(ctx, func(got zipfmt.Entry, at int64) error {
-		if e, err, ok := next(); ok {
-			if err != nil {
-				return err
-			}
-			want := e.Zip()
-			if string(want.AppendCentral(nil, uint64(offset))) != string(got.AppendCentral(nil, uint64(at))) {
-				return failure.New(failure.Corrupt, "the central directory does not say of %q what the manifest says", e.Path)
-			}
-			offset += want.LocalSize() + int64(want.Stored)
-			listed++
-			return nil
-		}
-		if own == len(f.own) {
-			return failure.New(failure.Corrupt, "the archive holds %q, which the manifest does not list", got.Name)
-		}
-		if got.Name != f.own[own].Name || at != offset {
-			return failure.New(failure.Corrupt, "the archive holds %q, which the manifest does not list", got.Name)
-		}
-		offset += got.LocalSize() + int64(got.Stored)
-		own++
-		return nil
-	})
-	if err != nil {
+	check := tailCheck{file: f, manifest: m, next: next}
+	if err := f.walkDirectory(ctx, check.header); err != nil {
 		return err
 	}
-	if _, _, more := next(); more || own != len(f.own) || offset != int64(f.directory.Offset) {
-		return failure.New(failure.Corrupt, "the archive does not hold all %d entries of its manifest", listed)
+	if _, err, more := next(); more || check.own != len(f.own) || check.offset != int64(f.directory.Offset) {
+		if err != nil {
+			return err
+		}
+		return failure.New(failure.Corrupt, "the archive does not hold all entries of its manifest")
 	}
 	readme, err := f.content(ctx, 1)
 	if err != nil {
@@ -208,4 +244,52 @@ func (f *File) CheckTail(ctx context.Context, m *manifest.Reader, entries iter.S
 		return failure.New(failure.Corrupt, "%s is not the one that was signed", ReadmePath)
 	}
 	return nil
+}
+
+// tailCheck compares the headers of the central directory, one after the other, with those that Tail would write.
+type tailCheck struct {
+	file     *File
+	manifest *manifest.Reader
+	next     func() (manifest.Entry, error, bool)
+	offset   int64          // of the next local header
+	tail     []zipfmt.Entry // lifeboat's own, once the manifest is read to its end
+	own      int
+}
+
+func (c *tailCheck) header(got zipfmt.Entry, at int64) error {
+	want, err := c.want()
+	if err != nil {
+		return err
+	}
+	if want == nil || want.Name != got.Name {
+		return failure.New(failure.Corrupt, "the archive holds %q, which the manifest does not list there", got.Name)
+	}
+	if !bytes.Equal(want.AppendCentral(nil, uint64(c.offset)), got.AppendCentral(nil, uint64(at))) {
+		return failure.New(failure.Corrupt, "the central directory does not say of %q what the manifest says", got.Name)
+	}
+	c.offset += want.LocalSize() + int64(want.Stored)
+	return nil
+}
+
+// want returns what the next header must say, or nil after the last.
+func (c *tailCheck) want() (*zipfmt.Entry, error) {
+	if c.tail == nil {
+		if e, err, ok := c.next(); ok {
+			if err != nil {
+				return nil, err
+			}
+			z := e.Zip()
+			return &z, nil
+		}
+		sum := c.manifest.Sum()
+		c.tail = Tail{
+			Seal: c.file.rawSeal, Readme: c.manifest.Header.Readme, Started: c.manifest.Header.Started,
+			List: CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Length: c.file.Seal.Manifest.Deflated.Size + manifest.GzipHeader + manifest.GzipTrailer},
+		}.entries()
+	}
+	if c.own == len(c.tail) {
+		return nil, nil
+	}
+	c.own++
+	return &c.tail[c.own-1], nil
 }

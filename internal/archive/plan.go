@@ -33,21 +33,29 @@ type Layout struct {
 	Size   int64
 	CRC32  uint32
 	locate func(pack string) (vault.Key, int64)
+	known  map[string]Range // the whole of each pack that was located
+	header []byte
 }
 
-// NewLayout returns an empty layout. locate returns the key and the size of a pack.
-func NewLayout(locate func(pack string) (vault.Key, int64)) *Layout { return &Layout{locate: locate} }
+// NewLayout returns an empty layout. locate returns the key and the size of a pack; it is asked once for each.
+func NewLayout(locate func(pack string) (vault.Key, int64)) *Layout {
+	return &Layout{locate: locate, known: map[string]Range{}}
+}
 
 // Add appends an entry: its header and its body, which join the range before them where they follow it in the pack.
 func (l *Layout) Add(e manifest.Entry) {
-	header := e.Zip().AppendLocal(nil)
-	l.add(e.Header, int64(len(header)), crcOf(header))
+	l.header = e.Zip().AppendLocal(l.header[:0])
+	l.add(e.Header, int64(len(l.header)), crcOf(l.header))
 	l.add(e.Body(), e.StoredSize(), e.StoredCRC())
 }
 
 func (l *Layout) add(at manifest.Place, length int64, crc uint32) {
-	key, size := l.locate(at.Pack)
-	l.Append(Range{Key: key, Offset: at.Offset, Length: length, Object: size}, crc)
+	pack, ok := l.known[at.Pack]
+	if !ok {
+		pack.Key, pack.Object = l.locate(at.Pack)
+		l.known[at.Pack] = pack
+	}
+	l.Append(Range{Key: pack.Key, Offset: at.Offset, Length: length, Object: pack.Object}, crc)
 }
 
 // Append appends a range of which the CRC-32 is known; an empty one is left out.

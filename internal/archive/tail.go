@@ -15,8 +15,8 @@ import (
 
 // The entries that lifeboat adds, the last three of every archive, in this order.
 const (
-	SealPath   = "lifeboat/backup.json"
-	ReadmePath = "lifeboat/README.txt"
+	SealPath   = manifest.SealInArchive
+	ReadmePath = manifest.ReadmeInArchive
 )
 
 func crcOf(b []byte) uint32 { return crc32.ChecksumIEEE(b) }
@@ -38,12 +38,6 @@ type CompressedDoc struct {
 	Gzip   io.Reader // the file
 	Length int64     // of the file
 }
-
-// The gzip files that compress/gzip writes have a header of 10 bytes without optional fields, and a trailer of 8.
-const (
-	gzipHeader  = 10
-	gzipTrailer = 8
-)
 
 // Write writes the tail; entries yields the entries of the manifest in their order.
 func (t Tail) Write(w io.Writer, entries iter.Seq2[manifest.Entry, error]) error {
@@ -77,7 +71,7 @@ func (t Tail) entries() []zipfmt.Entry {
 		{Name: ReadmePath, CRC32: crcOf(readme), Size: uint64(len(readme)), Stored: uint64(len(readme)), Modified: t.Started},
 		{
 			Name: manifest.PathInArchive, Method: zipfmt.Deflate, CRC32: t.List.CRC32, Size: uint64(t.List.Size),
-			Stored: uint64(t.List.Length - gzipHeader - gzipTrailer), Modified: t.Started,
+			Stored: uint64(t.List.Length - manifest.GzipHeader - manifest.GzipTrailer), Modified: t.Started,
 		},
 	}
 }
@@ -117,14 +111,14 @@ func (t Tail) writeDirectory(out *counter, entries iter.Seq2[manifest.Entry, err
 
 // deflateStream cuts header and trailer off a gzip file.
 func deflateStream(d CompressedDoc) (io.Reader, error) {
-	header := make([]byte, gzipHeader)
+	header := make([]byte, manifest.GzipHeader)
 	if _, err := io.ReadFull(d.Gzip, header); err != nil {
 		return nil, fmt.Errorf("read the compressed manifest: %w", err)
 	}
 	if header[0] != 0x1f || header[1] != 0x8b || header[2] != 8 || header[3] != 0 {
 		return nil, failure.New(failure.Corrupt, "the compressed manifest is no plain gzip file")
 	}
-	return io.LimitReader(d.Gzip, d.Length-gzipHeader-gzipTrailer), nil
+	return io.LimitReader(d.Gzip, d.Length-manifest.GzipHeader-manifest.GzipTrailer), nil
 }
 
 type counter struct {

@@ -140,7 +140,7 @@ func Content(e manifest.Entry, body io.Reader, visit Visit) (string, error) {
 	if _, err := io.Copy(io.Discard, c); err != nil && c.fail == nil {
 		return fatal(err)
 	}
-	if c.fail != nil && c.fail != errBody {
+	if c.fail != nil && !errors.Is(c.fail, errBody) {
 		return fatal(c.fail)
 	}
 	// What the compressor left behind belongs to the entry too.

@@ -1,7 +1,10 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -29,16 +32,40 @@ func (c *Catalog) Record(ctx context.Context, source backup.Source, id backup.ID
 }
 
 func (c *Catalog) read(ctx context.Context, key vault.Key) (Record, string, error) {
-	var r Record
-	etag, err := c.vault.GetJSON(ctx, key, &r)
+	data, etag, err := c.vault.Get(ctx, key)
 	if err != nil {
-		return r, "", err
+		return Record{}, "", err
 	}
-	if r.Format > Format {
-		return r, "", failure.New(failure.Invalid, "the record %s has format %d, this lifeboat reads up to %d", key, r.Format, Format).
-			WithHint("use a newer lifeboat")
+	r, err := parse(data)
+	if err == nil && vault.Record(r.Source, r.ID) != key {
+		err = failure.New(failure.Corrupt, "it is the record of another backup")
+	}
+	if err != nil {
+		return Record{}, "", fmt.Errorf("read the record %s: %w", key, err)
 	}
 	return r, etag, nil
+}
+
+func parse(data []byte) (Record, error) {
+	var r Record
+	var version struct {
+		Format int `json:"format"` // read by itself: in a later format the rest may look different
+	}
+	err := json.Unmarshal(data, &version)
+	if err == nil && version.Format > Format {
+		return r, failure.New(failure.Invalid, "it has format %d, this lifeboat reads up to %d", version.Format, Format).
+			WithHint("use a newer lifeboat")
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &r)
+	}
+	if err == nil && r.Format < 1 {
+		err = errors.New("it has no format")
+	}
+	if err != nil {
+		return r, failure.New(failure.Corrupt, "%w", err)
+	}
+	return r, nil
 }
 
 // Create writes a new record. One that is there already, of the same run, is success.
@@ -54,6 +81,9 @@ func (c *Catalog) Create(ctx context.Context, r Record) error {
 	return err
 }
 
+// tries is how often a change is tried that others are faster with.
+const tries = 20
+
 // Update changes a record from the version that is there, again when somebody else was faster.
 func (c *Catalog) Update(ctx context.Context, source backup.Source, id backup.ID, change func(*Record) error) (Record, error) {
 	for try := 0; ; try++ {
@@ -65,7 +95,7 @@ func (c *Catalog) Update(ctx context.Context, source backup.Source, id backup.ID
 			return r, err
 		}
 		_, err = c.vault.PutJSON(ctx, vault.Record(source, id), r, vault.IfMatch(etag))
-		if err == nil || failure.KindOf(err) != failure.Conflict || try == 5 {
+		if err == nil || failure.KindOf(err) != failure.Conflict || try == tries {
 			return r, err
 		}
 	}
@@ -86,6 +116,9 @@ func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Recor
 				return
 			}
 			r, _, err := c.read(ctx, info.Key)
+			if err != nil && failure.KindOf(err) == failure.NotFound {
+				continue // it was removed since it was listed
+			}
 			if !yield(r, err) {
 				return
 			}
@@ -114,7 +147,9 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 			found = append(found, r)
 		}
 	}
-	slices.SortFunc(found, func(a, b Record) int { return a.Started.Compare(b.Started) })
+	slices.SortFunc(found, func(a, b Record) int {
+		return cmp.Or(a.Started.Compare(b.Started), strings.Compare(string(a.ID), string(b.ID)))
+	})
 	switch {
 	case len(found) == 0:
 		return Record{}, failure.New(failure.NotFound, "there is no backup %q", text).WithHint("`lifeboat list` shows the backups there are")
@@ -124,9 +159,23 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 	return Record{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
 }
 
-// LastGood returns the newest good backup of a source and scope that began before the given time, or nil. Ids do not
-// tell: two runs may begin in one second.
+// LastGood returns the newest good backup of a source and scope that began before the given time, or nil. One that
+// found its source suspicious doesn't count until a person has accepted it: what seems to be lost is compared with
+// what was there before. Ids do not tell the order: two runs may begin in one second.
 func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (*Record, error) {
+	return c.last(ctx, source, scope, before, func(r Record) bool { return r.Status.Good() && !r.Suspicious() })
+}
+
+// LastEnd returns how the newest run of a source and scope ended that began before the given time, or "".
+func (c *Catalog) LastEnd(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (backup.Status, error) {
+	last, err := c.last(ctx, source, scope, before, func(r Record) bool { return r.Status.Good() || r.Status == backup.Failed })
+	if last == nil {
+		return "", err
+	}
+	return last.Status, err
+}
+
+func (c *Catalog) last(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time, counts func(Record) bool) (*Record, error) {
 	var last *Record
 	for r, err := range c.All(ctx, source) {
 		if err != nil {
@@ -135,7 +184,7 @@ func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope back
 			}
 			return nil, err
 		}
-		if !r.Status.Good() || r.Scope.String() != scope.String() || !r.Started.Before(before) {
+		if !counts(r) || r.Scope.String() != scope.String() || !r.Started.Before(before) {
 			continue
 		}
 		if last == nil || r.Started.After(last.Started) {
@@ -143,6 +192,11 @@ func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope back
 		}
 	}
 	return last, nil
+}
+
+// Suspicious reports whether the run found much less than the one before, or nothing, and nobody has accepted that.
+func (r *Record) Suspicious() bool {
+	return !r.Accepted && slices.ContainsFunc(r.Problems, func(f app.Finding) bool { return f.Kind == "suspicious" })
 }
 
 // Add notes a finding, keeping the first MaxFindings of each severity.
@@ -155,70 +209,4 @@ func (r *Record) Add(f app.Finding) {
 	if len(*list) < MaxFindings {
 		*list = append(*list, f)
 	}
-}
-
-// Lease is the right of one run to work on a source.
-type Lease struct {
-	Run     backup.ID `json:"run"`
-	Holder  string    `json:"holder"` // host and process, for people
-	Expires time.Time `json:"expires"`
-}
-
-// LeaseTime is how long a lease lasts without being renewed.
-const LeaseTime = 20 * time.Minute
-
-// Held is the answer that another run holds the source.
-type Held struct{ Lease Lease }
-
-func (h Held) Error() string {
-	return fmt.Sprintf("backup %s works on it (%s)", h.Lease.Run, h.Lease.Holder)
-}
-
-// Acquire takes or renews the lease of a source for a run; steps of one run may do so at the same time. When another
-// run holds it the error is a Held; a lease that has expired, and one that stale says is dead, is taken over, and
-// the run that held it is returned.
-func (c *Catalog) Acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (lost backup.ID, err error) {
-	lease.Expires = now.Add(LeaseTime).UTC()
-	for try := 0; ; try++ {
-		lost, err = c.acquire(ctx, source, lease, now, stale)
-		if err == nil || failure.KindOf(err) != failure.Conflict || try == 5 {
-			return lost, err
-		}
-	}
-}
-
-func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (backup.ID, error) {
-	var old Lease
-	etag, err := c.vault.GetJSON(ctx, vault.Lease(source), &old)
-	switch kind := failure.KindOf(err); {
-	case err != nil && kind == failure.NotFound:
-		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfAbsent())
-		return "", err
-	case err != nil && kind != failure.Corrupt:
-		return "", err
-	case old.Run == lease.Run && old.Holder == lease.Holder && old.Expires.Sub(now) > LeaseTime*3/4:
-		return "", nil
-	case old.Run != lease.Run && now.Before(old.Expires) && !stale(old):
-		return "", Held{old}
-	}
-	_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
-	if old.Run == lease.Run {
-		return "", err
-	}
-	return old.Run, err
-}
-
-// Release gives the lease back, if the run still holds it.
-func (c *Catalog) Release(ctx context.Context, source backup.Source, run backup.ID) error {
-	var old Lease
-	if _, err := c.vault.GetJSON(ctx, vault.Lease(source), &old); err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil
-		}
-		return err
-	}
-	if old.Run != run {
-		return nil
-	}
-	return c.vault.Delete(ctx, vault.Lease(source))
 }

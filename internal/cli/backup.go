@@ -85,30 +85,35 @@ func starter() catalog.Starter {
 	return catalog.Starter{By: "person", Who: who}
 }
 
-// backupMessage is what robots get of a backup.
+// backupMessage is the last line of `backup` for robots. Its fields are fixed; `show --json` has everything.
 type backupMessage struct {
 	Type          string         `json:"message_type"`
 	ID            backup.ID      `json:"id"`
 	Source        backup.Source  `json:"source"`
-	Name          string         `json:"name,omitempty"`
-	Description   string         `json:"description,omitempty"`
-	Kind          string         `json:"kind"`
 	Scope         string         `json:"scope"`
 	Status        backup.Status  `json:"status"`
 	Proof         backup.Proof   `json:"proof"`
-	Started       time.Time      `json:"started"`
-	Finished      time.Time      `json:"finished,omitzero"`
 	Documents     int            `json:"documents"`
 	Objects       int            `json:"objects"`
 	Bytes         int64          `json:"bytes"`
 	PackedObjects int            `json:"packed_objects"`
 	PackedBytes   int64          `json:"packed_bytes"`
 	Archive       archiveMessage `json:"archive"`
-	Secrets       bool           `json:"secrets"`
 	Notes         []finding      `json:"notes"`
 	Problems      []finding      `json:"problems"`
-	Notified      string         `json:"notified"`
 	Link          *string        `json:"link"`
+}
+
+// listMessage is a line of `list` for robots.
+type listMessage struct {
+	backupMessage
+	Name        string    `json:"name,omitempty"`
+	Description string    `json:"description,omitempty"`
+	Kind        string    `json:"kind"`
+	Started     time.Time `json:"started"`
+	Finished    time.Time `json:"finished,omitzero"`
+	Secrets     bool      `json:"secrets"`
+	Notified    string    `json:"notified"`
 }
 
 type archiveMessage struct {
@@ -133,12 +138,15 @@ func findings(list []app.Finding) []finding {
 
 func message(r catalog.Record) backupMessage {
 	return backupMessage{
-		Type: "backup", ID: r.ID, Source: r.Source, Name: r.Name, Description: r.Description, Kind: r.Kind, Scope: r.Scope.String(),
-		Status: r.Status, Proof: r.Proof, Started: r.Started, Finished: r.Finished, Documents: r.Documents, Objects: r.Objects,
-		Bytes: r.Bytes, PackedObjects: r.PackedObjects, PackedBytes: r.PackedBytes, Secrets: r.Secrets,
+		Type: "backup", ID: r.ID, Source: r.Source, Scope: r.Scope.String(), Status: r.Status, Proof: r.Proof,
+		Documents: r.Documents, Objects: r.Objects, Bytes: r.Bytes, PackedObjects: r.PackedObjects, PackedBytes: r.PackedBytes,
 		Archive: archiveMessage{r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32},
-		Notes:   findings(r.Notes), Problems: findings(r.Problems), Notified: r.Notified.Status,
+		Notes:   findings(r.Notes), Problems: findings(r.Problems),
 	}
+}
+
+func listed(r catalog.Record) listMessage {
+	return listMessage{message(r), r.Name, r.Description, r.Kind, r.Started, r.Finished, r.Secrets, r.Notified.Status}
 }
 
 // showBackup says what became of a run.
@@ -150,9 +158,8 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 	c.message(m)
 	c.say("%s", r.ID)
 	c.say("  %s, proven: %s", r.Status, r.Proof)
-	c.say("  %s documents, %s objects, %s; packed %s objects, %s",
-		plain.Number(int64(r.Documents)), plain.Number(int64(r.Objects)), plain.Size(r.Bytes),
-		plain.Number(int64(r.PackedObjects)), plain.Size(r.PackedBytes))
+	c.say("  %s, %s, %s; packed %s, %s", count(r.Documents, "document"), count(r.Objects, "object"), plain.Size(r.Bytes),
+		count(r.PackedObjects, "object"), plain.Size(r.PackedBytes))
 	c.say("  archive %s, %s, CRC-32 %s", r.Archive.Key, plain.Size(r.Archive.Bytes), r.Archive.CRC32)
 	c.sayFindings(r, 10)
 	c.say("  %s", told(r.Notified))
@@ -215,6 +222,9 @@ func plural(n int, word string) string {
 	}
 	return word + "s"
 }
+
+// count is a number with its word.
+func count(n int, word string) string { return plain.Number(int64(n)) + " " + plural(n, word) }
 
 // notGood is the error of commands that need an archive.
 func notGood(r catalog.Record) error {

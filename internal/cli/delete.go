@@ -50,6 +50,9 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 	if err != nil {
 		return err
 	}
+	if err := r.forget(record.ID); err != nil {
+		return err
+	}
 	c.message(struct {
 		Type  string `json:"message_type"`
 		ID    string `json:"id"`

@@ -42,8 +42,9 @@ type linkMessage struct {
 
 func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duration) error {
 	ctx := cmd.Context()
-	if ttl <= 0 || ttl > 365*24*time.Hour {
-		return failure.New(failure.Usage, "--for %s: a link lasts more than nothing and at most a year", ttl)
+	if ttl < time.Minute || ttl > 365*24*time.Hour {
+		return failure.New(failure.Usage, "--for %s: a link lasts at least a minute and at most a year", ttl).
+			WithHint("write it as 90m or 72h")
 	}
 	s, record, err := c.find(ctx, arg)
 	if err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -37,21 +38,26 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 		return err
 	}
 	defer s.close()
-	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	count, damaged := 0, 0
+	var records []catalog.Record
+	damaged := 0
 	for r, err := range s.catalog.All(cmd.Context(), source) {
-		if err != nil && failure.KindOf(err) == failure.Corrupt {
+		switch {
+		case err == nil:
+			records = append(records, r)
+		case failure.KindOf(err) == failure.Corrupt:
 			damaged++
 			c.warn("%v", err)
-			continue
-		}
-		if err != nil {
+		default:
 			return err
 		}
-		if count++; count == 1 && !c.json {
-			fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tNAME")
-		}
-		c.message(message(r))
+	}
+	slices.SortFunc(records, func(a, b catalog.Record) int { return a.Started.Compare(b.Started) })
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	if len(records) > 0 && !c.json {
+		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tNAME")
+	}
+	for _, r := range records {
+		c.message(listed(r))
 		if !c.json {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
 				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), dash(string(r.Proof)), plain.Text(r.Name))
@@ -60,11 +66,12 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if count == 0 && damaged == 0 {
+	if len(records) == 0 && damaged == 0 {
 		c.say("no backups yet: lifeboat backup SOURCE makes one")
 	}
 	if damaged > 0 {
-		return failure.New(failure.Corrupt, "%d %s cannot be read", damaged, plural(damaged, "record"))
+		return failure.New(failure.Corrupt, "%d %s cannot be read", damaged, plural(damaged, "record")).
+			WithHint("the other backups do not need it; `lifeboat verify BACKUP` proves one of them")
 	}
 	return nil
 }
@@ -128,10 +135,6 @@ func (c *cli) show(cmd *cobra.Command, given []string) error {
 
 func rows(r catalog.Record) [][2]string {
 	yes := map[bool]string{true: "yes: keep it secret", false: "no"}
-	var counts []string
-	for _, kind := range sortedKeys(r.Facts.Counts) {
-		counts = append(counts, fmt.Sprintf("%s %s", plain.Number(r.Facts.Counts[kind]), kind))
-	}
 	out := [][2]string{
 		{"backup", string(r.ID)},
 		{"source", fmt.Sprintf("%s (%s)", r.Source, r.Kind)},
@@ -142,7 +145,7 @@ func rows(r catalog.Record) [][2]string {
 		{"started", fmt.Sprintf("%s by %s (%s)", moment(r.Started), plain.Text(r.StartedBy.Who), r.StartedBy.By)},
 		{"finished", moment(r.Finished)},
 		{"application", plain.Text(strings.TrimSpace(r.Facts.Application + " " + r.Facts.Version))},
-		{"counts", strings.Join(counts, ", ")},
+		{"counts", plain.Counts(r.Facts.Counts, 30)},
 	}
 	if r.Failure != nil {
 		return append(out, [2]string{"failure", plain.Text(r.Failure.Kind + ": " + r.Failure.Message)}, [2]string{"what to do", plain.Text(r.Failure.Hint)})

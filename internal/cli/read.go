@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"maps"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +23,6 @@ import (
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
 )
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // looksLikeFile reports whether an argument names an archive file rather than a backup.
 func looksLikeFile(arg string) bool {
@@ -146,15 +144,18 @@ func newFile(name string, write func(io.Writer) error) error {
 	}
 	temp, err := os.CreateTemp(filepath.Dir(name), ".lifeboat-*")
 	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return unwritable(name, err)
 	}
 	defer os.Remove(temp.Name())
 	if err := write(temp); err != nil {
 		temp.Close()
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return unwritable(name, err)
+		}
 		return err
 	}
 	if err := errors.Join(temp.Sync(), temp.Close()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
+		return unwritable(name, err)
 	}
 	if err := os.Link(temp.Name(), name); err != nil { // unlike a rename it refuses what is there
 		if os.IsExist(err) {
@@ -163,6 +164,24 @@ func newFile(name string, write func(io.Writer) error) error {
 		return os.Rename(temp.Name(), name) // a file system without hard links
 	}
 	return nil
+}
+
+// unwritable says why a file cannot be written, without the name of its temporary self.
+func unwritable(name string, err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		err = path.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return failure.New(failure.NotFound, "%s cannot be written: there is no folder %s", name, filepath.Dir(name)).
+			WithHint("create the folder, or name another file")
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return failure.New(failure.Denied, "%s cannot be written: %w", name, err).WithHint("name a file in a folder that you may write to")
+	case failure.KindOf(err) == failure.Exhausted:
+		return failure.New(failure.Exhausted, "%s cannot be written: %w", name, err).WithHint("free some space, or name a file on another disk")
+	}
+	return fmt.Errorf("write %s: %w", name, err)
 }
 
 func (c *cli) downloadCommand() *cobra.Command {

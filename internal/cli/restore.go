@@ -2,8 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -48,6 +52,9 @@ func (c *cli) restore(ctx context.Context, arg, name string, into bool) error {
 		return err
 	}
 	defer closeImage()
+	if err := refuse(name, into); err != nil { // said at once, not after an hour of checking
+		return err
+	}
 	var entries, bytes int64
 	for e, err := range verify.Entries(ctx, image) {
 		if err != nil {
@@ -64,7 +71,7 @@ func (c *cli) restore(ctx context.Context, arg, name string, into bool) error {
 	}
 	folder, err := restore.OpenFolder(name, into)
 	if err != nil {
-		return err
+		return inaccessible(name, err)
 	}
 	defer folder.Close()
 	reporter := c.reporter()
@@ -75,6 +82,32 @@ func (c *cli) restore(ctx context.Context, arg, name string, into bool) error {
 		return err
 	}
 	return c.restored(name, report, result)
+}
+
+// refuse says early what would be said late: that a folder is not empty.
+func refuse(name string, into bool) error {
+	entries, err := os.ReadDir(name)
+	if err != nil || len(entries) == 0 || into {
+		return nil
+	}
+	folder, err := restore.OpenFolder(name, into)
+	if err == nil { // it is empty by now
+		return folder.Close()
+	}
+	return err
+}
+
+// inaccessible gives the error of a folder that is to be written its kind.
+func inaccessible(name string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		return failure.New(failure.Denied, "the folder %s may not be written", name).WithHint("name a folder that you may write to")
+	case errors.Is(err, syscall.ENOTDIR):
+		return failure.New(failure.Conflict, "%s is not a folder", name).WithHint("name a folder that is empty or does not exist yet")
+	case errors.Is(err, fs.ErrNotExist):
+		return failure.New(failure.NotFound, "the folder %s cannot be created", name).WithHint("check the path")
+	}
+	return err
 }
 
 func (c *cli) restored(name string, report verify.Report, r restore.Result) error {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/internal/app/zipline"
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/plain"
@@ -36,20 +37,27 @@ type cli struct {
 	json       bool
 	quiet      bool
 	verbose    bool
+
+	// What tests make shorter; the zero values are the real ones.
+	zipline zipline.Options // its time-outs
+	jitter  func() float64  // of the waits between retries, in [0, 1)
 }
 
 // Main runs the command line and returns the exit code. The first interrupt stops the work cleanly, the second one
 // kills it.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	return (&cli{in: in, out: out, err: errOut}).main(args)
+}
+
+func (c *cli) main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	c := &cli{in: in, out: out, err: errOut}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
@@ -84,7 +92,7 @@ Start with:
 	root.AddCommand(
 		c.initCommand(), c.backupCommand(), c.listCommand(), c.showCommand(), c.filesCommand(), c.getCommand(),
 		c.downloadCommand(), c.linkCommand(), c.unlinkCommand(), c.deleteCommand(), c.verifyCommand(),
-		c.restoreCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(),
+		c.restoreCommand(), c.doctorCommand(), c.statusCommand(), c.acceptCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(),
 	)
 	return root
 }
@@ -126,9 +134,20 @@ func (c *cli) fail(err error) int {
 		}
 		return exitPartial
 	}
+	if a, ok := errors.AsType[ailing](err); ok {
+		return a.first.Kind.ExitCode()
+	}
 	kind, hint := failure.KindOf(err), failure.HintOf(err)
 	if isCobraUsage(err) {
 		kind, hint = failure.Usage, "`lifeboat --help` shows the commands"
+		message, suggestions, _ := strings.Cut(err.Error(), "\n")
+		if words := strings.Fields(suggestions); len(words) > 3 { // Did you mean this? a b
+			hint = fmt.Sprintf("did you mean %s? %s", strings.Join(words[4:], " or "), hint)
+		}
+		err = errors.New(message)
+	}
+	if hint == "" {
+		hint = anyHint[kind]
 	}
 	if c.json {
 		c.line(c.err, struct {
@@ -146,6 +165,13 @@ func (c *cli) fail(err error) int {
 		fmt.Fprintf(c.err, "lifeboat: hint: %s\n", plain.Text(hint))
 	}
 	return kind.ExitCode()
+}
+
+// anyHint is what to do where nobody who saw the error knows better.
+var anyHint = map[failure.Kind]string{
+	failure.NotFound: "check the name",
+	failure.Internal:  "this is most likely a fault of lifeboat: --verbose says more, for a report",
+	failure.Transient: "try again in a while",
 }
 
 // isCobraUsage recognises what cobra refuses before any code of ours runs.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,14 +47,14 @@ func (c *cli) runner(s *session, source backup.Source) (*runner, error) {
 	}
 	r := &runner{session: s, reporter: c.reporter(), folder: filepath.Join(s.config.StateDir, "runs", s.about.ID, string(source))}
 	r.steps = &step.Steps{
-		Vault: s.vault, Sources: &setup.Sources{Config: s.config}, Signer: key.Private, Notifier: s.notifier(),
+		Vault: s.vault, Sources: &setup.Sources{Config: s.config, Zipline: c.zipline}, Signer: key.Private, Notifier: s.notifier(),
 		Now: time.Now, Log: c.log, Progress: shown{r.reporter}, Version: Version, Holder: holder(), Stale: r.stale,
 	}
 	r.machine, err = machine.Load(workflow.Backup, workflow.BackupFunctions, machine.WithInputs("run"), machine.WithName("backup"))
 	if err != nil {
 		return nil, err
 	}
-	r.engine = &machine.Engine{Invoke: r.invoke, Read: r.read, Log: c.log, MaxConcurrency: 4}
+	r.engine = &machine.Engine{Invoke: r.invoke, Read: r.read, Log: c.log, Rand: c.jitter, MaxConcurrency: 4}
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("create the folder of the journals: %w", err)
 	}
@@ -144,7 +145,7 @@ func (r *runner) pick(ctx context.Context, run events.Run) (journal, bool, error
 
 // sameRequest reports whether two runs were asked for with the same words.
 func sameRequest(a, b events.Run) bool {
-	return a.Source == b.Source && a.Name == b.Name && a.Description == b.Description && a.Scope == b.Scope && a.Rehash == b.Rehash
+	return a.Source == b.Source && a.Name == b.Name && a.Description == b.Description && a.Scope.String() == b.Scope.String() && a.Rehash == b.Rehash
 }
 
 // lose ends a run that nobody goes on with.
@@ -156,6 +157,15 @@ func (r *runner) lose(ctx context.Context, j journal) error {
 		return err
 	}
 	return os.Rename(j.path, j.path+".lost")
+}
+
+// forget makes sure that nobody goes on with a run whose backup was deleted.
+func (r *runner) forget(id backup.ID) error {
+	path := filepath.Join(r.folder, string(id)+".jsonl")
+	if err := os.Rename(path, path+".lost"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // stale reports whether a lease's holder is a process of this machine that is gone.

@@ -109,6 +109,10 @@ func (s *session) identify(ctx context.Context) error {
 	if failure.KindOf(err) == failure.NotFound && err != nil {
 		about, err = s.create(ctx)
 	}
+	if failure.KindOf(err) == failure.Corrupt && err != nil {
+		return failure.New(failure.Corrupt, "%w", err).
+			WithHint("bring back vault.json from a copy of the vault; the backups in it do not need it to be read: any ZIP program opens archives/")
+	}
 	if err != nil {
 		return err
 	}
@@ -132,6 +136,9 @@ func (s *session) ring() keyring.Ring {
 
 // create makes a new vault. The key is stored before the vault speaks of it.
 func (s *session) create(ctx context.Context) (vault.Description, error) {
+	if err := s.empty(ctx); err != nil {
+		return vault.Description{}, err
+	}
 	key, err := keyring.Generate(rand.Text())
 	if err != nil {
 		return vault.Description{}, err
@@ -140,10 +147,29 @@ func (s *session) create(ctx context.Context) (vault.Description, error) {
 		return vault.Description{}, err
 	}
 	err = s.vault.Initialise(ctx, vault.Description{ID: key.Vault, Created: time.Now().UTC(), Lifeboat: Version, PublicKey: key.Public()})
-	if failure.KindOf(err) != failure.Conflict && err != nil {
+	switch kind := failure.KindOf(err); {
+	case err == nil, kind == failure.Conflict:
+	case kind == failure.NotFound && s.config.Vault.Remote():
+		return vault.Description{}, failure.New(failure.NotFound, "there is no bucket %s: %w", s.config.Vault.Bucket.Name, err).
+			WithHint("create the bucket, or correct vault: {s3: …} in %s", s.config.File)
+	default:
 		return vault.Description{}, err
 	}
 	return s.vault.Describe(ctx) // somebody else's, where two were at it at the same time
+}
+
+// empty refuses to make a new vault, with another key, of one that holds backups but has lost its vault.json.
+func (s *session) empty(ctx context.Context) error {
+	for info, err := range s.vault.List(ctx, vault.Records("")) {
+		if failure.KindOf(err) == failure.NotFound && err != nil {
+			return nil // no bucket yet: the first write says so better
+		}
+		if err != nil {
+			return err
+		}
+		return failure.New(failure.Corrupt, "the vault holds backups (%s) but no %s", info.Key, vault.Marker)
+	}
+	return nil
 }
 
 // signer returns the signing key, without which no backup can be made.

@@ -25,7 +25,7 @@ func (c *cli) initCommand() *cobra.Command {
 				return failure.New(failure.Conflict, "%s exists already; it was left as it is", c.configFile).WithHint("--config names another file")
 			}
 			if err != nil {
-				return fmt.Errorf("write the configuration: %w", err)
+				return unwritable(c.configFile, err)
 			}
 			_, err = io.WriteString(file, config.Template)
 			if err := errors.Join(err, file.Close()); err != nil {

@@ -55,7 +55,7 @@ func (c *cli) verifyFile(ctx context.Context, name string) error {
 // unreadable reports an archive that is so damaged that nothing of it can be checked.
 func (c *cli) unreadable(name string, err error) error {
 	if failure.KindOf(err) == failure.Corrupt {
-		c.message(verifyMessage{Type: "verify", Problems: []finding{{"corrupt", name, err.Error()}}})
+		c.message(verifyMessage{Type: "verify", Signature: "invalid", Problems: []finding{{"corrupt", name, err.Error()}}})
 	}
 	return err
 }
@@ -100,14 +100,13 @@ func (s *session) proven(ctx context.Context, record catalog.Record, proof backu
 	return err
 }
 
+// verifyMessage is the last line of `verify` for robots. Its fields are fixed.
 type verifyMessage struct {
 	Type      string    `json:"message_type"`
 	OK        bool      `json:"ok"`
 	Signature string    `json:"signature"`
 	Entries   int       `json:"entries"`
 	Bytes     int64     `json:"bytes"`
-	Backup    string    `json:"backup,omitempty"`
-	Source    string    `json:"source,omitempty"`
 	Problems  []finding `json:"problems"`
 }
 
@@ -117,7 +116,7 @@ func (c *cli) verdict(name string, r verify.Report) error {
 		signature = "invalid"
 	}
 	c.message(verifyMessage{
-		"verify", r.OK, signature, r.Entries, r.Bytes, string(r.Header.Backup), string(r.Header.Source), findings(r.Problems),
+		"verify", r.OK, signature, r.Entries, r.Bytes, findings(r.Problems),
 	})
 	for i, f := range r.Problems {
 		if i == 10 {

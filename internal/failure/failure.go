@@ -103,8 +103,8 @@ func (e *Error) WithHint(format string, args ...any) *Error {
 
 func (e *Error) Error() string { return e.err.Error() }
 
-// Unwrap returns what e wraps.
-func (e *Error) Unwrap() error { return errors.Unwrap(e.err) }
+// Unwrap returns what e wraps, with all of its tree: a message may name several errors.
+func (e *Error) Unwrap() error { return e.err }
 
 // KindOf returns the kind of the outermost *Error in err's tree; without one it knows cancellation and a
 // full disk, and calls everything else Internal.

@@ -68,10 +68,18 @@ func (r Ring) Load(vault string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("read the signing key: %w", err)
 	}
-	return Parse(data)
+	k, err := Parse(data)
+	if err == nil && k.Vault != vault {
+		err = failure.New(failure.Corrupt, "it is the key of another vault")
+	}
+	if err != nil {
+		return Key{}, fmt.Errorf("read the signing key %s: %w", path, err)
+	}
+	return k, nil
 }
 
-// Store keeps a key. One that is there already for the same vault is Conflict, unless it is the same.
+// Store keeps a key. One that is there already for the same vault is Conflict, unless it is the same; a damaged one
+// is not written over.
 func (r Ring) Store(k Key) error {
 	path, err := r.path(k.Vault)
 	if err != nil {
@@ -80,11 +88,14 @@ func (r Ring) Store(k Key) error {
 	if err := os.MkdirAll(r.Folder, 0o700); err != nil {
 		return fmt.Errorf("create the folder of the signing keys: %w", err)
 	}
-	if old, err := r.Load(k.Vault); err == nil {
-		if old.Private.Equal(k.Private) {
-			return nil
-		}
+	old, err := r.Load(k.Vault)
+	switch {
+	case err == nil && old.Private.Equal(k.Private):
+		return nil
+	case err == nil:
 		return failure.New(failure.Conflict, "there is another signing key of this vault at %s", path)
+	case failure.KindOf(err) != failure.NotFound:
+		return failure.New(failure.Conflict, "there is something at %s already: %w", path, err).WithHint("move that file away first")
 	}
 	return write(path, Encode(k))
 }

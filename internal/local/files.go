@@ -54,7 +54,8 @@ func newLayout(folder string) (layout, error) {
 func vaultError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return failure.New(failure.Denied, "prepare the vault folder: %w", err)
+		return failure.New(failure.Denied, "prepare the vault folder: %w", err).
+			WithHint("give the user that runs lifeboat the right to read and write the folder, or run lifeboat as its owner")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return failure.New(failure.Exhausted, "prepare the vault folder: %w", err).
 			WithHint("free some space on the disk of the vault")

@@ -20,11 +20,13 @@ type Seal struct {
 	Backup   json.RawMessage `json:"backup"` // line 1 of the manifest
 }
 
-// Signed is what the signature covers.
+// Signed says which manifest it is. The signature covers its SHA-256, and with it the count of its entries; how it is
+// compressed is not signed, and only tells damage.
 type Signed struct {
-	Path    string `json:"path"`
-	SHA256  string `json:"sha256"` // of the uncompressed manifest, hex
-	Entries int    `json:"entries"`
+	Path     string   `json:"path"`
+	SHA256   string   `json:"sha256"` // of the uncompressed manifest, hex
+	Entries  int      `json:"entries"`
+	Deflated Deflated `json:"deflated"` // the deflate stream
 }
 
 // Signature is an Ed25519 signature (RFC 8032) of the text "lifeboat manifest 1\n" + the SHA-256 in hex + "\n".
@@ -34,8 +36,12 @@ type Signature struct {
 	Signature string `json:"signature"`  // base64
 }
 
-// PathInArchive is where the manifest lies in an archive.
-const PathInArchive = "lifeboat/manifest.jsonl"
+// The entries that lifeboat adds to an archive. A manifest lists none of them.
+const (
+	SealInArchive   = "lifeboat/backup.json"
+	ReadmeInArchive = "lifeboat/README.txt"
+	PathInArchive   = "lifeboat/manifest.jsonl"
+)
 
 func message(digest string) []byte { return []byte("lifeboat manifest 1\n" + digest + "\n") }
 
@@ -45,16 +51,18 @@ func KeyID(key ed25519.PublicKey) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// Sign returns the bytes of lifeboat/backup.json.
-func Sign(key ed25519.PrivateKey, digest string, entries int, rawHeader []byte) ([]byte, error) {
+// Sign returns the bytes of lifeboat/backup.json. list describes the manifest that was written, its compressed size
+// included.
+func Sign(key ed25519.PrivateKey, list Sum, rawHeader []byte) ([]byte, error) {
 	public := key.Public().(ed25519.PublicKey)
+	deflated := Deflated{Size: list.Compressed - GzipHeader - GzipTrailer, CRC32: list.Deflated}
 	return marshalSeal(Seal{
 		Format:   Format,
-		Manifest: Signed{PathInArchive, digest, entries},
+		Manifest: Signed{PathInArchive, list.SHA256, list.Entries, deflated},
 		Signer: Signature{
 			ID:        KeyID(public),
 			PublicKey: base64.StdEncoding.EncodeToString(public),
-			Signature: base64.StdEncoding.EncodeToString(ed25519.Sign(key, message(digest))),
+			Signature: base64.StdEncoding.EncodeToString(ed25519.Sign(key, message(list.SHA256))),
 		},
 		Backup: rawHeader,
 	})
@@ -82,15 +90,28 @@ const (
 	Unsigned      Authenticity = "unsigned"
 )
 
+// MaxSeal bounds lifeboat/backup.json, in bytes: line 1 of a manifest, indented.
+const MaxSeal = 4 * maxLine
+
 // ParseSeal reads lifeboat/backup.json.
 func ParseSeal(data []byte) (Seal, error) {
 	var s Seal
-	if err := json.Unmarshal(data, &s); err != nil {
-		return s, failure.New(failure.Corrupt, "lifeboat/backup.json: %w", err)
+	var version struct {
+		Format int `json:"lifeboat_backup"` // read by itself: in a later format the rest may look different
 	}
-	if s.Format > Format {
-		return s, failure.New(failure.Invalid, "the archive has format %d, this lifeboat reads up to %d", s.Format, Format).
+	if len(data) > MaxSeal {
+		return s, failure.New(failure.Corrupt, "lifeboat/backup.json has more than %d bytes", MaxSeal)
+	}
+	err := json.Unmarshal(data, &version)
+	if err == nil && version.Format > Format {
+		return s, failure.New(failure.Invalid, "the archive has format %d, this lifeboat reads up to %d", version.Format, Format).
 			WithHint("use a newer lifeboat")
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	if err != nil {
+		return s, failure.New(failure.Corrupt, "lifeboat/backup.json: %w", err)
 	}
 	if s.Format < 1 {
 		return s, failure.New(failure.Corrupt, "lifeboat/backup.json has no format")
@@ -99,28 +120,39 @@ func ParseSeal(data []byte) (Seal, error) {
 }
 
 // Check holds a seal against the manifest that was read and the keys that are trusted. A signature that does not
-// verify, or a seal that speaks of another manifest, is Corrupt.
+// verify, or a seal that speaks of another manifest, is Corrupt. A seal that lost all of its signature is Unsigned.
 func (s Seal) Check(m *Reader, entries int, trusted ...ed25519.PublicKey) (Authenticity, error) {
 	digest := m.Digest()
-	if s.Manifest.SHA256 != digest || s.Manifest.Entries != entries {
+	if s.Manifest.SHA256 != digest || s.Manifest.Entries != entries || s.Manifest.Path != PathInArchive {
 		return "", failure.New(failure.Corrupt, "the manifest is not the one that was signed: its SHA-256 is %s, %s was signed", digest, s.Manifest.SHA256)
 	}
 	var stated bytes.Buffer
 	if err := json.Compact(&stated, s.Backup); err != nil || !bytes.Equal(stated.Bytes(), m.RawHeader) {
 		return "", failure.New(failure.Corrupt, "lifeboat/backup.json does not say what the manifest says")
 	}
-	if s.Signer.Signature == "" {
+	if s.Signer == (Signature{}) {
 		return Unsigned, nil
 	}
-	key, err := base64.StdEncoding.DecodeString(s.Signer.PublicKey)
-	signature, err2 := base64.StdEncoding.DecodeString(s.Signer.Signature)
-	if err != nil || err2 != nil || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, message(digest), signature) {
+	key, ok := s.Signer.verify(digest)
+	if !ok {
 		return "", failure.New(failure.Corrupt, "the signature of the manifest does not verify")
 	}
 	for _, t := range trusted {
-		if t.Equal(ed25519.PublicKey(key)) {
+		if t.Equal(key) {
 			return Authenticated, nil
 		}
 	}
 	return UnknownSigner, nil
+}
+
+// verify returns the key that made the signature.
+func (s Signature) verify(digest string) (ed25519.PublicKey, bool) {
+	strict := base64.StdEncoding.Strict()
+	raw, err := strict.DecodeString(s.PublicKey)
+	signature, err2 := strict.DecodeString(s.Signature)
+	key := ed25519.PublicKey(raw)
+	if err != nil || err2 != nil || len(raw) != ed25519.PublicKeySize || s.ID != KeyID(key) {
+		return nil, false
+	}
+	return key, ed25519.Verify(key, message(digest), signature)
 }

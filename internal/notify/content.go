@@ -2,7 +2,6 @@ package notify
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -220,14 +219,14 @@ func (m Message) rows() []row {
 	}
 	add("Application", application(r), "")
 	if r.Status.Good() {
-		add("Contents", counts(r.Facts.Counts), "")
+		add("Contents", plain.Counts(r.Facts.Counts, maxCounts), "")
 		add("Files", fmt.Sprintf("%s, %s", plain.Count(int64(r.Documents), "document"), plain.Count(int64(r.Objects), "object")), "")
 		add("Size", plain.ExactSize(r.Bytes), "")
 		add("Change", m.change(), "")
 		add("Written now", fmt.Sprintf("%s, %s", plain.Count(int64(r.PackedObjects), "object"), plain.Size(r.PackedBytes)), "")
 	}
 	if !r.Finished.IsZero() {
-		add("Duration", r.Finished.Sub(started(r)).Round(time.Second).String(), "")
+		add("Duration", plain.Duration(r.Finished.Sub(started(r))), "")
 	}
 	if r.Scope != (backup.Scope{}) {
 		add("Scope", plain.Short(r.Scope.String(), maxName), "")
@@ -265,18 +264,6 @@ func (m Message) change() string {
 		m.shortTime(started(*p)))
 }
 
-func counts(of map[string]int64) string {
-	var list []string
-	for _, kind := range slices.Sorted(maps.Keys(of)) {
-		if len(list) == maxCounts {
-			list = append(list, "…")
-			break
-		}
-		list = append(list, plain.Number(of[kind])+" "+plain.Short(kind, 40))
-	}
-	return strings.Join(list, ", ")
-}
-
 func (m Message) button() *button {
 	if m.Link.URL == "" {
 		return nil
@@ -297,13 +284,13 @@ func (m Message) commands() []command {
 	if !m.Record.Status.Good() {
 		list := []command{{"See what happened", fmt.Sprintf("lifeboat show %s", id)}}
 		if m.Previous != nil {
-			list = append(list, command{"Restore the newest good backup", fmt.Sprintf("lifeboat restore %s --to …", m.Previous.ID)})
+			list = append(list, command{"Restore the newest good backup", fmt.Sprintf("lifeboat restore %s --to dir:./restored", m.Previous.ID)})
 		}
 		return list
 	}
 	return []command{
 		{"Verify", fmt.Sprintf("lifeboat verify %s", id)},
-		{"Restore", fmt.Sprintf("lifeboat restore %s --to …", id)},
+		{"Restore", fmt.Sprintf("lifeboat restore %s --to dir:./restored", id)},
 	}
 }
 

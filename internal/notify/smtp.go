@@ -92,6 +92,21 @@ func (s *SMTP) Send(ctx context.Context, m *Mail) (Receipt, error) {
 	return Receipt{}, s.wrap(ctx, err)
 }
 
+// Greet connects to the server, shows it the credentials and leaves. The errors are those of Send.
+func (s *SMTP) Greet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, smtpTotal)
+	defer cancel()
+	client, err := gomail.NewClient(s.host, s.options(ctx)...)
+	if err != nil {
+		return failure.New(failure.Usage, "set up the mail server %s: %w", s.host, err)
+	}
+	if err := client.DialWithContext(ctx); err != nil {
+		return s.wrap(ctx, err)
+	}
+	_ = client.Close() // it has said what we wanted to know
+	return nil
+}
+
 func (s *SMTP) options(ctx context.Context) []gomail.Option {
 	options := []gomail.Option{
 		gomail.WithPort(s.port), gomail.WithTimeout(smtpStep), gomail.WithTLSConfig(s.tls()), gomail.WithHELO("localhost"),

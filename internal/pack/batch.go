@@ -8,13 +8,16 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
+	"lifeboat/internal/zipfmt"
 )
 
 // Result is what became of one batch. It is the index of the packs that the batch wrote.
@@ -39,6 +42,7 @@ type Packer struct {
 // means that the batch as a whole could not be packed and may be tried again.
 func (p *Packer) Pack(ctx context.Context, batch int, items []Item) (Result, error) {
 	result := Result{Batch: batch}
+	items = named(items, &result)
 	small, large := items, []Item(nil)
 	if streams(items) {
 		small, large = nil, items
@@ -56,6 +60,20 @@ func (p *Packer) Pack(ctx context.Context, batch int, items []Item) (Result, err
 		}
 	}
 	return result, nil
+}
+
+// named returns the items whose path can stand in a ZIP; the others are findings.
+func named(items []Item, result *Result) []Item {
+	return slices.DeleteFunc(slices.Clone(items), func(item Item) bool {
+		name := item.path()
+		bad := name == "" || len(name) > zipfmt.MaxName || !utf8.ValidString(name)
+		if bad {
+			result.Findings = append(result.Findings, app.Finding{
+				Severity: app.Problem, Kind: "name", Item: name[:min(len(name), 200)], Message: "has a name that no ZIP can hold",
+			})
+		}
+		return bad
+	})
 }
 
 func streams(items []Item) bool {
@@ -125,13 +143,20 @@ func (r *reading) finding(listed app.Object) (app.Finding, bool) {
 	switch {
 	case !r.steady:
 		f.Message = fmt.Sprintf("kept changing while it was copied: %d bytes of it are in the backup, perhaps of different versions; back up again when nobody writes to it", r.size)
-	case r.object.Identity != listed.Identity:
+	case r.changed(listed):
 		f.Message = fmt.Sprintf("changed after it was listed: the backup has the version of %s with %d bytes, which may not fit the metadata",
 			r.object.Modified.UTC().Format(time.RFC3339), r.size)
 	default:
 		return app.Finding{}, false
 	}
 	return f, true
+}
+
+func (r *reading) changed(listed app.Object) bool {
+	if listed.Identity == "" { // then the list knows no better than this
+		return r.size != listed.Size || !r.object.Modified.Equal(listed.Modified)
+	}
+	return r.object.Identity != listed.Identity
 }
 
 // lost turns an error with one object into a finding; an error that concerns the whole datasource stays one.

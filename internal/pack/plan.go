@@ -52,6 +52,15 @@ func (i Item) size() int64 {
 	return i.Object.Size
 }
 
+// headerSize returns the length of the item's local header, if it keeps its size. A document of 4 GiB may be small
+// once it is compressed, and has a long header all the same.
+func (i Item) headerSize() int64 {
+	if i.Document != nil {
+		return i.Document.Entry.Zip().LocalSize()
+	}
+	return manifest.Entry{Path: i.Object.Path, Size: i.Object.Size}.Zip().LocalSize()
+}
+
 func (i Item) modified() time.Time {
 	if i.Object != nil {
 		return i.Object.Modified

@@ -39,7 +39,7 @@ func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([
 	for i := range slots {
 		group.Go(func() error {
 			err := p.fetch(groupCtx, &slots[i])
-			if err == nil {
+			if err == nil && !slots[i].outgrown { // then it is read once more
 				p.progress(1, int64(len(slots[i].data)))
 			}
 			return err
@@ -68,12 +68,12 @@ func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([
 func layOut(items []Item, slots []slot) []byte {
 	var total int64
 	for _, item := range items {
-		total += manifest.Entry{Path: item.path()}.Zip().LocalSize() + item.size()
+		total += item.headerSize() + item.size()
 	}
 	buffer := make([]byte, total)
 	var at int64
 	for i, item := range items {
-		at += manifest.Entry{Path: item.path()}.Zip().LocalSize()
+		at += item.headerSize()
 		slots[i] = slot{item: item, data: buffer[at : at+item.size() : at+item.size()]}
 		at += item.size()
 	}

@@ -169,26 +169,36 @@ func (s *stream) send(number int, buffer []byte) error {
 	if s.upload == nil {
 		u, err := s.vault.CreateUpload(s.ctx, s.key)
 		if err != nil {
-			return err
+			return s.fail(err) // the vault's fault, not that of the object under way
 		}
 		s.upload = &u
 	}
 	select {
 	case s.slots <- struct{}{}:
 	case <-s.ctx.Done():
-		return s.ctx.Err()
+		return s.fail(s.ctx.Err())
 	}
 	s.wait.Go(func() {
 		part, err := s.vault.UploadPart(s.ctx, *s.upload, number, buffer)
+		if err != nil {
+			_ = s.fail(err)
+		}
 		s.mutex.Lock()
 		defer s.mutex.Unlock()
-		if err != nil && s.failed == nil {
-			s.failed = err
-		}
 		s.parts[number] = part
 		<-s.slots
 	})
 	return s.failure()
+}
+
+// fail notes the first error of the vault: nothing can be written after it.
+func (s *stream) fail(err error) error {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.failed == nil {
+		s.failed = err
+	}
+	return s.failed
 }
 
 func (s *stream) failure() error {

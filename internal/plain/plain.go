@@ -6,7 +6,9 @@ package plain
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -107,4 +109,21 @@ func Count(n int64, thing string) string {
 		return "1 " + thing
 	}
 	return Number(n) + " " + thing + "s"
+}
+
+// Counts returns numbers of things by kind, most of them at most, in the order of the kinds: "18 files, 2 users".
+// Kinds of which there are none are left out.
+func Counts(of map[string]int64, most int) string {
+	var list []string
+	for _, kind := range slices.Sorted(maps.Keys(of)) {
+		if of[kind] == 0 {
+			continue
+		}
+		if len(list) == most {
+			list = append(list, "…")
+			break
+		}
+		list = append(list, Number(of[kind])+" "+Short(kind, 40))
+	}
+	return strings.Join(list, ", ")
 }

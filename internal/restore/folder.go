@@ -5,8 +5,6 @@ package restore
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
@@ -30,10 +30,17 @@ type Result struct {
 	Problems []app.Finding
 }
 
-// Folder is a folder that is restored into.
+// Folder is a folder that is restored into, once.
 type Folder struct {
 	root   *os.Root
 	result Result
+	last   written
+}
+
+// written is the file that was written last; empty after it was taken back, and for an entry that wrote none.
+type written struct {
+	path  string // of the entry
+	bytes int64
 }
 
 // OpenFolder opens a folder, which it creates. One that is not empty is refused (Conflict) unless into says
@@ -63,17 +70,25 @@ func (f *Folder) Close() error { return f.root.Close() }
 // Restore writes every entry of an image below the folder. The image has been checked as a whole before; each
 // content is checked again while it is written, and what does not match is not left behind.
 func (f *Folder) Restore(ctx context.Context, image verify.Image, progress func(items, bytes int64)) (Result, error) {
-	report, err := verify.Whole(ctx, image, verify.Options{Visit: f.put, Progress: progress})
-	if err != nil {
-		return f.result, err
+	_, err := verify.Whole(ctx, image, verify.Options{Visit: f.put, Found: f.found, Progress: progress})
+	return f.result, err
+}
+
+// found takes back a file whose content turned out to be wrong. It touches nothing but what this restore wrote.
+func (f *Folder) found(problem app.Finding) {
+	if f.last.path != "" && f.last.path == problem.Item {
+		_ = f.root.Remove(filepath.FromSlash(problem.Item))
+		f.result.Written--
+		f.result.Bytes -= f.last.bytes
+		f.last = written{}
 	}
-	for _, problem := range report.Problems {
-		if local(problem.Item) == nil {
-			_ = f.root.Remove(problem.Item)
-		}
-		f.result.Problems = append(f.result.Problems, problem)
+	f.problem(problem)
+}
+
+func (f *Folder) problem(p app.Finding) {
+	if len(f.result.Problems) < verify.MaxProblems {
+		f.result.Problems = append(f.result.Problems, p)
 	}
-	return f.result, nil
 }
 
 // local says why a path of an archive cannot be a path below a folder.
@@ -87,21 +102,37 @@ func local(name string) error {
 
 // put writes one entry. Trouble with one is a problem; a full disk ends the restore.
 func (f *Folder) put(e manifest.Entry, content io.Reader) error {
+	f.last = written{}
+	source := &source{r: content}
 	err := local(e.Path)
 	if err == nil {
-		err = f.write(e, content)
+		err = f.write(e, source)
 	}
 	switch {
-	case err == nil:
+	case err == nil, source.err != nil: // what cannot be read is for the check to report
 		return nil
 	case failure.KindOf(err) == failure.Exhausted:
 		return failure.New(failure.Exhausted, "write %s: %w", e.Path, err).
 			WithHint("free some space, then run the same command with --into-existing: it goes on with what is missing")
 	}
-	f.result.Problems = append(f.result.Problems, app.Finding{
+	f.problem(app.Finding{
 		Severity: app.Problem, Kind: "not written", Item: e.Path, Message: fmt.Sprintf("was not written: %v", err),
 	})
 	return nil
+}
+
+// source remembers the error of a content, to tell it from one of the folder.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		s.err = err
+	}
+	return n, err
 }
 
 func (f *Folder) write(e manifest.Entry, content io.Reader) error {
@@ -117,13 +148,13 @@ func (f *Folder) write(e manifest.Entry, content io.Reader) error {
 	}
 	out, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return f.compare(e, name)
+		return f.compare(name, content)
 	}
 	if err != nil {
 		return err
 	}
 	n, err := io.Copy(out, content)
-	if err = errors.Join(err, out.Close()); err == nil {
+	if err = errors.Join(err, out.Close()); err == nil && datable(e.Modified) {
 		err = f.root.Chtimes(name, e.Modified, e.Modified)
 	}
 	if err != nil {
@@ -132,28 +163,54 @@ func (f *Folder) write(e manifest.Entry, content io.Reader) error {
 	}
 	f.result.Written++
 	f.result.Bytes += n
+	f.last = written{e.Path, n}
 	return nil
 }
 
-// compare accepts a file that is there already if it has the entry's bytes.
-func (f *Folder) compare(e manifest.Entry, name string) error {
-	there, err := f.root.Open(name)
+// datable reports whether a file can have the time: file systems count nanoseconds from 1970 in 64 bits.
+func datable(t time.Time) bool { return t.Year() > 1678 && t.Year() < 2262 }
+
+// compare accepts a file that is there already if it has the content's bytes.
+func (f *Folder) compare(name string, content io.Reader) error {
+	info, err := f.root.Lstat(name) // before it is opened: a pipe would not let us go on
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("something that is no file has its name already")
+	}
+	there, err := f.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
 	defer there.Close()
-	if info, err := there.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.New("something that is no file has its name already")
-	}
-	sum := sha256.New()
-	n, err := io.Copy(sum, there)
+	same, err := equal(there, content)
 	if err != nil {
 		return err
 	}
-	want, _ := hex.DecodeString(e.SHA256)
-	if n != e.Size || !bytes.Equal(want, sum.Sum(nil)) {
+	if !same {
 		return errors.New("a file with other bytes has its name already; it was left as it is")
 	}
 	f.result.Existing++
 	return nil
+}
+
+// equal reports whether both have the same bytes.
+func equal(a, b io.Reader) (bool, error) {
+	left, right := make([]byte, 64<<10), make([]byte, 64<<10)
+	for {
+		n, errA := io.ReadFull(a, left)
+		m, errB := io.ReadFull(b, right)
+		for _, err := range []error{errA, errB} {
+			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+				return false, err
+			}
+		}
+		if !bytes.Equal(left[:n], right[:m]) {
+			return false, nil
+		}
+		if errA != nil || errB != nil {
+			return true, nil // both ended: they have as many bytes
+		}
+	}
 }

@@ -6,6 +6,7 @@ package secret
 
 import (
 	"bytes"
+	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,17 +17,30 @@ import (
 
 const redacted = "[redacted]"
 
-// String is a secret value.
-type String struct{ value string }
+// String is a secret value. The zero value is empty.
+//
+// The value hides behind a pointer: fmt calls no method of a String that is an unexported field of a struct, and would
+// print its bytes. Compare with Equal, not with ==.
+type String struct{ value *string }
 
 // New returns value as a secret.
-func New(value string) String { return String{value} }
+func New(value string) String { return String{&value} }
 
 // Reveal returns the value.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Empty reports whether there is no value.
-func (s String) Empty() bool { return s.value == "" }
+func (s String) Empty() bool { return s.Reveal() == "" }
+
+// Equal reports whether both have the same value, in a time that says nothing of where they differ.
+func (s String) Equal(other String) bool {
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
+}
 
 // String implements fmt.Stringer.
 func (s String) String() string { return redacted }
@@ -73,6 +87,15 @@ func (r Reference) String() string {
 
 // GoString implements fmt.GoStringer, for %#v.
 func (r Reference) GoString() string { return r.String() }
+
+// Format implements fmt.Formatter: a verb that does not fit a string would print the value.
+func (r Reference) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(r.String())) }
+
+// LogValue implements slog.LogValuer.
+func (r Reference) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// MarshalText implements encoding.TextMarshaler, for JSON: what is written cannot be read back where it was bare.
+func (r Reference) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // Resolve returns the value that the reference names. A file: value loses one trailing newline. The error is of
 // kind Usage and never holds the value.

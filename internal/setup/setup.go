@@ -24,7 +24,8 @@ import (
 
 // Sources opens the sources of a configuration, each once. It implements step.Sources.
 type Sources struct {
-	Config *config.Config
+	Config  *config.Config
+	Zipline zipline.Options // what the configuration doesn't say: time-outs, client, clock
 
 	mutex sync.Mutex
 	open  map[backup.Source]app.Source
@@ -41,7 +42,7 @@ func (s *Sources) Open(ctx context.Context, name backup.Source) (app.Source, str
 	if source, ok := s.open[name]; ok {
 		return source, c.Kind, nil
 	}
-	source, err := open(ctx, c)
+	source, err := s.make(ctx, c)
 	if err != nil {
 		return nil, "", fmt.Errorf("source %s: %w", name, err)
 	}
@@ -52,7 +53,7 @@ func (s *Sources) Open(ctx context.Context, name backup.Source) (app.Source, str
 	return source, c.Kind, nil
 }
 
-func open(ctx context.Context, c config.Source) (app.Source, error) {
+func (s *Sources) make(ctx context.Context, c config.Source) (app.Source, error) {
 	if c.Kind != "zipline" {
 		return nil, failure.New(failure.Usage, "kind %s is not served yet", c.Kind)
 	}
@@ -64,9 +65,10 @@ func open(ctx context.Context, c config.Source) (app.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return zipline.New(zipline.Options{
-		URL: c.URL, Token: token, Datasource: data, Metrics: c.Metrics, ConfigFiles: c.ConfigFiles,
-	})
+	options := s.Zipline
+	options.URL, options.Token, options.Datasource = c.URL, token, data
+	options.Metrics, options.ConfigFiles = c.Metrics, c.ConfigFiles
+	return zipline.New(options)
 }
 
 // Datasource opens the place where an application keeps its files.
@@ -116,7 +118,7 @@ func MailFolder(c *config.Config) string { return filepath.Join(filepath.Dir(c.S
 const defaultFrom = "lifeboat@localhost.localdomain"
 
 // Notify implements step.Notifier.
-func (n *Notifier) Notify(ctx context.Context, record catalog.Record, previous *catalog.Record) (catalog.Notified, error) {
+func (n *Notifier) Notify(ctx context.Context, record catalog.Record, previous *catalog.Record, before backup.Status) (catalog.Notified, error) {
 	source, err := n.Config.Source(string(record.Source))
 	if err != nil {
 		return catalog.Notified{}, err
@@ -142,14 +144,11 @@ func (n *Notifier) Notify(ctx context.Context, record catalog.Record, previous *
 	}
 	outbox := notify.Outbox{Vault: n.Vault, Sender: sender, Policy: policy, Holder: n.Holder}
 	message := notify.Message{Record: record, Previous: previous, From: from, Zone: time.Local, Version: n.Version}
-	return outbox.Deliver(ctx, message, before(previous), recipients...)
-}
-
-func before(previous *catalog.Record) backup.Status {
-	if previous == nil {
-		return ""
+	notified, err := outbox.Deliver(ctx, message, before, recipients...)
+	if err == nil && notified.Status == "quiet" {
+		notified.Message = fmt.Sprintf("notify: {on: %s} keeps quiet about this run", policy)
 	}
-	return previous.Status
+	return notified, err
 }
 
 func (n *Notifier) sender() (notify.Sender, string, error) {

@@ -149,7 +149,7 @@ type told struct {
 	err      error
 }
 
-func (n *told) Notify(_ context.Context, r catalog.Record, _ *catalog.Record) (catalog.Notified, error) {
+func (n *told) Notify(_ context.Context, r catalog.Record, _ *catalog.Record, _ backup.Status) (catalog.Notified, error) {
 	n.mutex.Lock()
 	defer n.mutex.Unlock()
 	n.statuses = append(n.statuses, r.Status)

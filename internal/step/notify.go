@@ -27,7 +27,11 @@ func (s *Steps) notify(ctx context.Context, run events.Run) error {
 	if err != nil {
 		s.Log.Info("the previous backup cannot be found", "error", err)
 	}
-	notified, err := s.Notifier.Notify(ctx, record, previous)
+	before, err := s.catalog().LastEnd(ctx, run.Source, record.Scope, record.Started)
+	if err != nil {
+		s.Log.Info("the previous run cannot be found", "error", err)
+	}
+	notified, err := s.Notifier.Notify(ctx, record, previous, before)
 	if err != nil {
 		notified = catalog.Notified{Status: "failed", Message: err.Error()}
 	}

@@ -43,20 +43,25 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 		return events.Plan{}, err
 	}
 	if last != nil {
-		if previous, err = s.previous(ctx, *last); err != nil {
+		previous, err = s.previous(ctx, *last)
+		switch kind := failure.KindOf(err); {
+		case err == nil:
+			file.Previous = last.ID
+		case kind != failure.Corrupt && kind != failure.NotFound && kind != failure.Invalid:
+			return events.Plan{}, err
+		default:
+			previous = nil
 			file.Findings = append(file.Findings, app.Finding{
 				Severity: app.Problem, Kind: "previous", Item: string(last.ID),
 				Message: fmt.Sprintf("the manifest of the last backup cannot be read (%v): everything was read again; run `lifeboat verify %s`", err, last.ID),
 			})
-		} else {
-			file.Previous = last.ID
 		}
 		file.Findings = append(file.Findings, suspicious(*last, len(snapshot.Documents), len(objects))...)
 	} else {
 		file.Findings = append(file.Findings, suspicious(catalog.Record{}, len(snapshot.Documents), len(objects))...)
 	}
 	plan := pack.Make(snapshot.Documents, objects, previous, w.run.Rehash)
-	return s.writePlan(ctx, w, plan, file)
+	return s.writePlan(ctx, w, snapshot.Documents, plan, file)
 }
 
 func (w work) objects(ctx context.Context) ([]app.Object, error) {
@@ -106,7 +111,7 @@ func suspicious(last catalog.Record, documents, objects int) []app.Finding {
 	return nil
 }
 
-func (s *Steps) writePlan(ctx context.Context, w work, plan pack.Plan, file planFile) (events.Plan, error) {
+func (s *Steps) writePlan(ctx context.Context, w work, documents []pack.Document, plan pack.Plan, file planFile) (events.Plan, error) {
 	batches, err := w.writeItems(ctx, plan.Batches)
 	if err != nil {
 		return events.Plan{}, err
@@ -117,11 +122,15 @@ func (s *Steps) writePlan(ctx context.Context, w work, plan pack.Plan, file plan
 	if err := writeLines(ctx, w, "reused.jsonl", slices.Values(plan.Reused)); err != nil {
 		return events.Plan{}, err
 	}
-	file.Batches, file.Objects, file.Bytes = len(batches), plan.Objects, plan.Bytes
+	file.Batches = len(batches)
 	if _, err := s.Vault.PutJSON(ctx, w.key("plan.json"), file, vault.Always()); err != nil {
 		return events.Plan{}, err
 	}
-	s.phase("pack", int64(plan.Objects), plan.Bytes)
+	items, size := int64(plan.Objects), plan.Bytes
+	for _, d := range documents {
+		items, size = items+1, size+d.Entry.StoredSize()
+	}
+	s.phase("pack", items, size)
 	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Few: []events.Batch{}}
 	if answer.Many = len(batches) > fewBatches; !answer.Many {
 		answer.Few = batches

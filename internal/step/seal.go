@@ -197,13 +197,20 @@ func (s *Steps) writeFindings(ctx context.Context, w work) error {
 	return out.Close()
 }
 
-// tidy removes the work files and whatever uploads attempts of this run left, and gives the source back.
+// tidy removes the work files and whatever uploads attempts of this run left, and gives the source back. Uploads of
+// packs don't tell whose they are: they are left alone where another run works on the source.
 func (s *Steps) tidy(ctx context.Context, run events.Run) error {
 	if err := s.Vault.AbortAll(ctx, vault.Archive(run.Source, run.ID)); err != nil {
 		return err
 	}
-	if err := s.Vault.AbortAll(ctx, vault.Packs(run.Source)); err != nil {
+	lease, held, err := s.catalog().Holder(ctx, run.Source)
+	if err != nil {
 		return err
+	}
+	if !held || lease.Run == run.ID {
+		if err := s.Vault.AbortAll(ctx, vault.Packs(run.Source)); err != nil {
+			return err
+		}
 	}
 	if err := s.Vault.AbortAll(ctx, vault.Work(run.Source, run.ID, "")); err != nil {
 		return err

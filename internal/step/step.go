@@ -58,9 +58,9 @@ type Sources interface {
 
 // Notifier tells people about a run.
 type Notifier interface {
-	// Notify sends what is to be said of the record; previous is the good backup before it, or nil. A message
-	// that cannot be delivered is an answer, not an error.
-	Notify(ctx context.Context, record catalog.Record, previous *catalog.Record) (catalog.Notified, error)
+	// Notify sends what is to be said of the record; previous is the good backup before it, or nil, and before
+	// how the run before it ended, or "". A message that cannot be delivered is an answer, not an error.
+	Notify(ctx context.Context, record catalog.Record, previous *catalog.Record, before backup.Status) (catalog.Notified, error)
 }
 
 // Progress receives how far a run is. Its methods may be called from several goroutines.

@@ -44,8 +44,6 @@ type snapshotFile struct {
 type planFile struct {
 	Previous backup.ID     `json:"previous,omitempty"` // whose manifest entries are reused from
 	Batches  int           `json:"batches"`
-	Objects  int           `json:"objects"` // to be read
-	Bytes    int64         `json:"bytes"`
 	Findings []app.Finding `json:"findings"`
 }
 

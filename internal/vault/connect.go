@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -38,6 +39,7 @@ func Connect(ctx context.Context, store Store) (*s3.Client, error) {
 	}
 	return s3.NewFromConfig(config, func(o *s3.Options) {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
+		o.DisableLogOutputChecksumValidationSkipped = true // the SDK would write to standard error for each object
 		if store.Endpoint != "" {
 			o.BaseEndpoint, o.UsePathStyle = &store.Endpoint, true
 		}
@@ -49,8 +51,11 @@ const retries = 4
 
 func (s Store) config(ctx context.Context) (aws.Config, error) {
 	static := credentials.NewStaticCredentialsProvider(s.AccessKey.Reveal(), s.SecretKey.Reveal(), "")
-	if s.HTTP != nil { // the embedded server: nothing of the environment concerns it
-		return aws.Config{Region: s.Region, Credentials: static, HTTPClient: s.HTTP, RetryMaxAttempts: retries}, nil
+	if s.HTTP != nil { // the embedded server: nothing of the environment concerns it, and it is as near as can be
+		patient := func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) { o.MaxAttempts, o.MaxBackoff = retries, 250*time.Millisecond })
+		}
+		return aws.Config{Region: s.Region, Credentials: static, HTTPClient: s.HTTP, Retryer: patient}, nil
 	}
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRetryMaxAttempts(retries),
@@ -107,12 +112,18 @@ type Description struct {
 // Describe reads vault.json. NotFound: this is no vault yet. Invalid: it is one of a later format.
 func (v *Vault) Describe(ctx context.Context) (Description, error) {
 	var d Description
-	if _, err := v.GetJSON(ctx, Marker, &d); err != nil {
+	var version struct {
+		Format int `json:"format"` // read by itself: in a later format the rest may look different
+	}
+	if _, err := v.GetJSON(ctx, Marker, &version); err != nil {
 		return d, fmt.Errorf("open the vault: %w", err)
 	}
-	if d.Format > Format {
-		return d, failure.New(failure.Invalid, "the vault has format %d, this lifeboat works with formats up to %d", d.Format, Format).
+	if version.Format > Format {
+		return d, failure.New(failure.Invalid, "the vault has format %d, this lifeboat works with formats up to %d", version.Format, Format).
 			WithHint("use a newer lifeboat; this one has not changed anything")
+	}
+	if _, err := v.GetJSON(ctx, Marker, &d); err != nil {
+		return d, fmt.Errorf("open the vault: %w", err)
 	}
 	if d.Format < 1 || d.ID == "" {
 		return d, failure.New(failure.Corrupt, "open the vault: vault.json does not describe a vault")

@@ -82,3 +82,9 @@ func Outbox(run backup.ID, message, recipient string) Key {
 func Seal(source backup.Source, id backup.ID) Key {
 	return Key(fmt.Sprintf("snapshots/%s/%s/backup.json", source, id))
 }
+
+// Probe is an object that doctor writes and removes again.
+func Probe(name string) Key { return Key("probe/" + name) }
+
+// Messages is the prefix of the claims of a run's messages.
+func Messages(run backup.ID) Key { return Key(fmt.Sprintf("outbox/%s/", run)) }

@@ -103,30 +103,42 @@ func (v *Vault) Parts(ctx context.Context, u Upload) (map[int]Part, error) {
 // Complete joins the parts to one object. The store checks size and CRC-32 of the whole (Corrupt when they
 // differ). An object that is already there with the same size and CRC-32 is success; with others it is Conflict.
 func (v *Vault) Complete(ctx context.Context, u Upload, parts []Part, size int64, crc uint32) error {
+	return v.complete(ctx, u, parts, size, crc, IfAbsent())
+}
+
+func (v *Vault) complete(ctx context.Context, u Upload, parts []Part, size int64, crc uint32, cond Condition) error {
 	in := &s3.CompleteMultipartUploadInput{
-		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, IfNoneMatch: new("*"),
+		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID,
 		ChecksumCRC32: new(EncodeCRC(crc)), ChecksumType: types.ChecksumTypeFullObject, MpuObjectSize: &size,
 		MultipartUpload: &types.CompletedMultipartUpload{},
 	}
+	in.IfNoneMatch, in.IfMatch = cond.headers()
 	for _, p := range parts {
-		in.MultipartUpload.Parts = append(in.MultipartUpload.Parts, types.CompletedPart{
-			PartNumber: new(int32(p.Number)), ETag: new(p.ETag), ChecksumCRC32: new(EncodeCRC(p.CRC32)),
-		})
+		part := types.CompletedPart{PartNumber: new(int32(p.Number)), ETag: new(p.ETag)}
+		if p.HasCRC {
+			part.ChecksumCRC32 = new(EncodeCRC(p.CRC32))
+		}
+		in.MultipartUpload.Parts = append(in.MultipartUpload.Parts, part)
 	}
 	_, err := v.client.CompleteMultipartUpload(ctx, in)
 	if err == nil {
 		return nil
 	}
 	err = wrap(err, "complete %s", u.Key)
-	if kind := failure.KindOf(err); kind != failure.NotFound && kind != failure.Conflict {
-		return err
-	}
-	// The answer of an earlier attempt was lost, or another attempt was faster.
-	info, headErr := v.Head(ctx, u.Key)
-	if headErr == nil && info.Size == size && info.HasCRC32 && info.CRC32 == crc {
-		return v.Abort(ctx, u)
+	switch failure.KindOf(err) {
+	case failure.NotFound, failure.Conflict, failure.Transient:
+		// The answer of an earlier attempt was lost, or another attempt was faster.
+		if v.Completed(ctx, u.Key, size, crc) {
+			return v.Abort(ctx, u)
+		}
 	}
 	return err
+}
+
+// Completed reports whether the key has an object of this size and CRC-32.
+func (v *Vault) Completed(ctx context.Context, key Key, size int64, crc uint32) bool {
+	info, err := v.Head(ctx, key)
+	return err == nil && info.Size == size && info.HasCRC32 && info.CRC32 == crc
 }
 
 // Abort gives an upload up and frees its parts; one that is gone is success.

@@ -15,8 +15,8 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"iter"
 	"slices"
@@ -70,6 +70,7 @@ type Info struct {
 // Condition of a write.
 type Condition struct {
 	absent bool
+	match  bool
 	etag   string
 }
 
@@ -80,45 +81,76 @@ func Always() Condition { return Condition{} }
 func IfAbsent() Condition { return Condition{absent: true} }
 
 // IfMatch writes only over the version with this ETag: Conflict otherwise.
-func IfMatch(etag string) Condition { return Condition{etag: etag} }
+func IfMatch(etag string) Condition { return Condition{match: true, etag: etag} }
 
-// Put writes an object and returns its ETag.
+// headers returns the condition as a request has it. An unknown ETag matches nothing, rather than everything.
+func (c Condition) headers() (ifNoneMatch, ifMatch *string) {
+	switch {
+	case c.absent:
+		return new("*"), nil
+	case c.match && c.etag == "":
+		return nil, new(`"none"`)
+	case c.match:
+		return nil, &c.etag
+	}
+	return nil, nil
+}
+
+// Put writes an object and returns its ETag. A write that was repeated because its answer was lost is success when
+// the object has these bytes: the store refuses the repetition of a conditional write that it has done.
 func (v *Vault) Put(ctx context.Context, key Key, body []byte, cond Condition) (string, error) {
 	in := &s3.PutObjectInput{
 		Bucket: &v.bucket, Key: new(string(key)), Body: bytes.NewReader(body),
 		ContentLength: new(int64(len(body))), ChecksumCRC32: new(EncodeCRC(checksum(body))),
 		ContentType: new(contentType(key)),
 	}
-	if cond.absent {
-		in.IfNoneMatch = new("*")
-	}
-	if cond.etag != "" {
-		in.IfMatch = &cond.etag
-	}
+	in.IfNoneMatch, in.IfMatch = cond.headers()
 	var etag string
+	sent := 0
 	err := retryRace(ctx, func() error {
-		out, err := v.client.PutObject(ctx, in)
+		in.Body = bytes.NewReader(body)
+		out, err := v.client.PutObject(ctx, in, counting(&sent))
 		if err == nil {
 			etag = aws.ToString(out.ETag)
 		}
-		_, _ = in.Body.(io.Seeker).Seek(0, io.SeekStart)
 		return err
 	})
-	return etag, wrap(err, "write %s", key)
+	if err = wrap(err, "write %s", key); err == nil || failure.KindOf(err) != failure.Conflict || sent < 2 {
+		return etag, err
+	}
+	if there, same := v.same(ctx, key, body); same {
+		return there, nil
+	}
+	return "", err
+}
+
+// same reports whether the object at key has these bytes, and its ETag.
+func (v *Vault) same(ctx context.Context, key Key, body []byte) (etag string, same bool) {
+	info, err := v.Head(ctx, key)
+	if err != nil || info.Size != int64(len(body)) {
+		return "", false
+	}
+	if info.HasCRC32 {
+		return info.ETag, info.CRC32 == checksum(body)
+	}
+	stored, info, err := v.Open(ctx, key, 0, -1)
+	if err != nil {
+		return "", false
+	}
+	defer stored.Close()
+	sum := crc32.NewIEEE()
+	_, err = io.Copy(sum, stored)
+	return info.ETag, err == nil && sum.Sum32() == checksum(body)
 }
 
 // Create writes an object that must be the same whoever writes it: one that is there with the same bytes is
 // success, with other bytes Conflict.
 func (v *Vault) Create(ctx context.Context, key Key, body []byte) error {
 	_, err := v.Put(ctx, key, body, IfAbsent())
-	if failure.KindOf(err) != failure.Conflict {
+	if err == nil || failure.KindOf(err) != failure.Conflict {
 		return err
 	}
-	info, headErr := v.Head(ctx, key)
-	if headErr != nil {
-		return headErr
-	}
-	if info.Size == int64(len(body)) && info.HasCRC32 && info.CRC32 == checksum(body) {
+	if _, same := v.same(ctx, key, body); same {
 		return nil
 	}
 	return err
@@ -136,7 +168,7 @@ func (v *Vault) Get(ctx context.Context, key Key) ([]byte, string, error) {
 	defer body.Close()
 	data, err := io.ReadAll(io.LimitReader(body, maxSmall+1))
 	if err != nil {
-		return nil, "", wrap(err, "read %s", key)
+		return nil, "", err // body says what it is
 	}
 	if len(data) > maxSmall {
 		return nil, "", failure.New(failure.Corrupt, "read %s: larger than %d bytes", key, maxSmall)
@@ -166,7 +198,8 @@ func (v *Vault) PutJSON(ctx context.Context, key Key, value any, cond Condition)
 	return v.Put(ctx, key, append(data, '\n'), cond)
 }
 
-// Open reads length bytes from offset on; everything when length is negative. The caller closes the body.
+// Open reads length bytes from offset on; everything when length is negative. An object that does not reach so far is
+// Corrupt. The caller closes the body.
 func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.ReadCloser, Info, error) {
 	in := &s3.GetObjectInput{Bucket: &v.bucket, Key: new(string(key))}
 	if length >= 0 {
@@ -182,10 +215,15 @@ func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.Rea
 		return nil, Info{}, wrap(err, "read %s", key)
 	}
 	info := Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}
+	if length > 0 && info.Size != length {
+		out.Body.Close()
+		return nil, Info{}, failure.New(failure.Corrupt, "read %s: it ends %d bytes before %d", key, length-info.Size, offset+length)
+	}
 	return &body{out.Body, key}, info, nil
 }
 
-// body gives a read error of the network its kind.
+// body gives a read error its kind: bytes that do not have the stored checksum are Corrupt, what is left is the
+// network's fault.
 type body struct {
 	io.ReadCloser
 	key Key
@@ -193,8 +231,14 @@ type body struct {
 
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = wrap(err, "read %s", b.key)
+	if err == nil || err == io.EOF {
+		return n, err
+	}
+	switch err = wrap(err, "read %s", b.key); {
+	case strings.Contains(err.Error(), "checksum did not match"): // the SDK has no type for it
+		err = failure.New(failure.Corrupt, "%w", err)
+	case failure.KindOf(err) == failure.Internal:
+		err = failure.New(failure.Transient, "%w", err)
 	}
 	return n, err
 }
@@ -238,13 +282,24 @@ func (v *Vault) Delete(ctx context.Context, key Key) error {
 	return wrap(err, "delete %s", key)
 }
 
+// DeleteMatch removes the version of an object that has this ETag: Conflict when there is another. One that is not
+// there is success.
+func (v *Vault) DeleteMatch(ctx context.Context, key Key, etag string) error {
+	_, ifMatch := IfMatch(etag).headers()
+	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: new(string(key)), IfMatch: ifMatch})
+	if err = wrap(err, "delete %s", key); err != nil && failure.KindOf(err) == failure.NotFound {
+		return nil
+	}
+	return err
+}
+
 // DeleteAll removes everything below a prefix but the keys that keep names.
 func (v *Vault) DeleteAll(ctx context.Context, prefix Key, keep ...Key) error {
 	for info, err := range v.List(ctx, prefix) {
 		if err != nil {
 			return err
 		}
-		if !contains(keep, info.Key) {
+		if !slices.Contains(keep, info.Key) {
 			if err := v.Delete(ctx, info.Key); err != nil {
 				return err
 			}
@@ -289,9 +344,3 @@ func contentType(key Key) string {
 	}
 	return "application/octet-stream"
 }
-
-func contains(keys []Key, key Key) bool {
-	return slices.Contains(keys, key)
-}
-
-//go:fix inline

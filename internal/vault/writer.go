@@ -26,7 +26,7 @@ type Writer struct {
 }
 
 // NewWriter returns a writer of the object at key. With IfAbsent an object that is there with the same bytes is
-// success, as it is for Create; an upload of several parts is always IfAbsent. Either Close or Abort must be called.
+// success, as it is for Create. Either Close or Abort must be called.
 func (v *Vault) NewWriter(ctx context.Context, key Key, cond Condition) *Writer {
 	return &Writer{ctx: ctx, vault: v, key: key, cond: cond}
 }
@@ -85,7 +85,7 @@ func (w *Writer) Close() error {
 		w.flush()
 	}
 	if w.err == nil {
-		w.err = w.vault.Complete(w.ctx, *w.upload, w.parts, w.size, w.crc)
+		w.err = w.vault.complete(w.ctx, *w.upload, w.parts, w.size, w.crc, w.cond)
 	}
 	if w.err != nil {
 		return fmt.Errorf("%w%s", w.err, w.cleanUp())

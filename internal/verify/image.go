@@ -5,10 +5,13 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sort"
+	"strings"
 
 	"lifeboat/internal/archive"
 	"lifeboat/internal/backup"
@@ -36,20 +39,23 @@ func (f fileImage) Seal() manifest.Seal { return f.File.Seal }
 
 // OpenFile opens an archive file. The caller closes it.
 func OpenFile(ctx context.Context, path string) (Image, io.Closer, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		if os.IsNotExist(err) {
-			return nil, nil, failure.New(failure.NotFound, "there is no file %s", path)
-		}
+	info, err := os.Stat(path) // before it is opened: a pipe would not let us go on
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, failure.New(failure.NotFound, "there is no file %s", path)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, nil, failure.New(failure.Denied, "open the archive: %w", err)
+	case err != nil:
 		return nil, nil, fmt.Errorf("open the archive: %w", err)
+	case !info.Mode().IsRegular():
+		return nil, nil, failure.New(failure.Usage, "%s is not a file", path)
 	}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = failure.New(failure.Usage, "%s is not a file", path)
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrPermission) {
+		err = failure.New(failure.Denied, "%w", err)
 	}
 	if err != nil {
-		file.Close()
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("open the archive: %w", err)
 	}
 	f, err := archive.Open(ctx, localFile{file, info.Size()})
 	if err != nil {
@@ -66,8 +72,21 @@ type localFile struct {
 
 func (l localFile) Size() int64 { return l.size }
 
-func (l localFile) Range(_ context.Context, offset, length int64) (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(l.file, offset, length)), nil
+func (l localFile) Range(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
+	return io.NopCloser(stoppable{ctx, io.NewSectionReader(l.file, offset, length)}), nil
+}
+
+// stoppable ends a read of gigabytes when nobody wants it any more.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
 }
 
 type stored struct {
@@ -107,8 +126,7 @@ type packsImage struct {
 	starts []int64 // offset of each range in the archive
 }
 
-// OpenPacks opens the packs behind a backup. A manifest that is damaged, or is not the one the record names, is
-// Corrupt.
+// OpenPacks opens the packs behind a backup. A manifest that is damaged, or is not the one that was sealed, is Corrupt.
 func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (Image, error) {
 	data, _, err := v.Get(ctx, vault.Seal(source, id))
 	if err != nil {
@@ -123,19 +141,27 @@ func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id bac
 		return nil, err
 	}
 	defer body.Close()
-	p.layout = archive.NewLayout(func(pack string) (vault.Key, int64) { return vault.Pack(source, pack), m.Packs[pack].Bytes })
+	return p, p.plan(m)
+}
+
+// plan reads the entries and notes where their bytes lie.
+func (p *packsImage) plan(m *manifest.Reader) error {
+	p.layout = archive.NewLayout(func(pack string) (vault.Key, int64) { return vault.Pack(p.source, pack), m.Packs[pack].Bytes })
 	for e, err := range m.Entries() {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		p.layout.Add(e)
+	}
+	if m.Digest() != p.seal.Manifest.SHA256 {
+		return failure.New(failure.Corrupt, "the manifest is not the one that was signed: its SHA-256 is %s, %s was signed", m.Digest(), p.seal.Manifest.SHA256)
 	}
 	var at int64
 	for _, r := range p.layout.Ranges {
 		p.starts = append(p.starts, at)
 		at += r.Length
 	}
-	return p, nil
+	return nil
 }
 
 func (p *packsImage) Seal() manifest.Seal { return p.seal }
@@ -155,20 +181,20 @@ func (p *packsImage) Manifest(ctx context.Context) (*manifest.Reader, io.Closer,
 
 func (p *packsImage) Data(ctx context.Context, offset int64) (io.ReadCloser, error) {
 	first := sort.Search(len(p.starts), func(i int) bool { return p.starts[i] > offset }) - 1
-	if first < 0 || offset > p.layout.Size {
-		return io.NopCloser(io.LimitReader(nil, 0)), nil
+	if first < 0 || offset >= p.layout.Size {
+		return io.NopCloser(strings.NewReader("")), nil
 	}
-	j := &joined{ctx: ctx, vault: p.vault, rest: p.layout.Ranges[first:], skip: offset - p.starts[first]}
-	return j, j.open()
+	return &joined{ctx: ctx, vault: p.vault, rest: p.layout.Ranges[first:], skip: offset - p.starts[first]}, nil
 }
 
-// joined reads ranges one after the other.
+// joined reads ranges one after the other. A range that ends early is an error: what follows would be taken for it.
 type joined struct {
 	ctx   context.Context
 	vault *vault.Vault
 	rest  []archive.Range
 	skip  int64 // of the next range
 	body  io.ReadCloser
+	left  int64 // of body
 }
 
 func (j *joined) open() error {
@@ -176,37 +202,43 @@ func (j *joined) open() error {
 		return io.EOF
 	}
 	r := j.rest[0]
-	body, _, err := j.vault.Open(j.ctx, r.Key, r.Offset+j.skip, r.Length-j.skip)
+	length := r.Length - j.skip
+	body, _, err := j.vault.Open(j.ctx, r.Key, r.Offset+j.skip, length)
 	if err != nil {
 		return err
 	}
-	j.body, j.rest, j.skip = body, j.rest[1:], 0
+	j.body, j.left, j.rest, j.skip = body, length, j.rest[1:], 0
 	return nil
 }
 
 func (j *joined) Read(p []byte) (int, error) {
-	for {
-		if j.body == nil {
-			if err := j.open(); err != nil {
-				return 0, err
-			}
-		}
-		n, err := j.body.Read(p)
-		if err == io.EOF {
-			j.body.Close()
-			j.body = nil
-			if n == 0 {
-				continue
-			}
-			err = nil
-		}
-		return n, err
+	if len(p) == 0 {
+		return 0, nil
 	}
+	if j.left == 0 {
+		if err := j.Close(); err != nil {
+			return 0, err
+		}
+		if err := j.open(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := j.body.Read(p[:min(int64(len(p)), j.left)])
+	j.left -= int64(n)
+	if err == io.EOF {
+		err = nil
+		if n == 0 {
+			err = io.ErrUnexpectedEOF
+		}
+	}
+	return n, err
 }
 
 func (j *joined) Close() error {
 	if j.body == nil {
 		return nil
 	}
-	return j.body.Close()
+	body := j.body
+	j.body = nil
+	return body.Close()
 }

@@ -22,16 +22,30 @@ type Report struct {
 	Signature manifest.Authenticity // empty when it does not verify
 	Header    manifest.Header
 	Entries   int
-	Bytes     int64 // of contents
-	Problems  []app.Finding
+	Bytes     int64         // of contents
+	Problems  []app.Finding // the first MaxProblems
+	Total     int           // of all problems
+
+	tell func(app.Finding)
 }
 
-func (r *Report) found(f app.Finding) { r.Problems = append(r.Problems, f) }
+// MaxProblems is how many problems a report keeps: a hostile file has as many as it likes.
+const MaxProblems = 10_000
+
+func (r *Report) found(f app.Finding) {
+	r.Total++
+	if len(r.Problems) < MaxProblems {
+		r.Problems = append(r.Problems, f)
+	}
+	if r.tell != nil {
+		r.tell(f)
+	}
+}
 
 // broken notes what concerns the whole image. Trouble with the store itself is an error instead.
 func (r *Report) broken(item string, err error) error {
 	switch failure.KindOf(err) {
-	case failure.Transient, failure.Canceled, failure.Denied, failure.Invalid:
+	case failure.Transient, failure.Canceled, failure.Denied, failure.Invalid, failure.Exhausted:
 		return err
 	}
 	r.found(app.Finding{Severity: app.Problem, Kind: "corrupt", Item: item, Message: err.Error()})
@@ -42,30 +56,21 @@ func (r *Report) broken(item string, err error) error {
 type Options struct {
 	Trusted  []ed25519.PublicKey
 	Visit    archive.Visit            // gets every content while it is checked; may be nil
+	Found    func(app.Finding)        // gets every problem, before the next entry is visited; may be nil
 	Progress func(items, bytes int64) // may be nil
 }
 
 // Whole reads every byte of an image and checks it.
 func Whole(ctx context.Context, image Image, o Options) (Report, error) {
-	var report Report
+	report := Report{tell: o.Found}
 	m, body, err := image.Manifest(ctx)
 	if err != nil {
 		return report, report.broken(manifest.PathInArchive, err)
 	}
 	defer body.Close()
 	report.Header = m.Header
-	visit := func(e manifest.Entry, content io.Reader) error {
-		if o.Progress != nil {
-			content = io.TeeReader(content, ticker(o.Progress))
-			defer o.Progress(1, 0)
-		}
-		if o.Visit != nil {
-			return o.Visit(e, content)
-		}
-		_, _ = io.Copy(io.Discard, content) // the walk says what is wrong with a content that cannot be read
-		return nil
-	}
-	report.Entries, report.Bytes, err = archive.Walk(ctx, image.Data, m.Entries(), visit, report.found)
+	entries := atMost(image.Seal().Manifest.Entries, m.Entries())
+	report.Entries, report.Bytes, err = archive.Walk(ctx, image.Data, entries, o.visit, report.found)
 	if err != nil {
 		return report, report.broken(manifest.PathInArchive, err)
 	}
@@ -77,8 +82,36 @@ func Whole(ctx context.Context, image Image, o Options) (Report, error) {
 			return report, err
 		}
 	}
-	report.OK = len(report.Problems) == 0
+	report.OK = report.Total == 0
 	return report, nil
+}
+
+func (o Options) visit(e manifest.Entry, content io.Reader) error {
+	if o.Progress != nil {
+		content = io.TeeReader(content, ticker(o.Progress))
+		defer o.Progress(1, 0)
+	}
+	if o.Visit != nil {
+		return o.Visit(e, content)
+	}
+	_, _ = io.Copy(io.Discard, content) // the walk says what is wrong with a content that cannot be read
+	return nil
+}
+
+// atMost ends a list that is longer than the seal says, before it fills the memory with problems.
+func atMost(n int, entries iter.Seq2[manifest.Entry, error]) iter.Seq2[manifest.Entry, error] {
+	return func(yield func(manifest.Entry, error) bool) {
+		seen := 0
+		for e, err := range entries {
+			if seen++; seen > n && err == nil {
+				yield(e, failure.New(failure.Corrupt, "the manifest lists more than the %d entries that were signed", n))
+				return
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 type ticker func(items, bytes int64)
@@ -109,31 +142,36 @@ func checkTail(ctx context.Context, f fileImage, report *Report) error {
 	return nil
 }
 
-// Backup re-reads a backup in the vault: the packs behind it, and its archive where there is one. The counts are
-// those of one of them.
+// Backup re-reads a backup in the vault: the packs behind it, and its archive where there is one. Both must be of the
+// manifest that the record names. The counts are those of the packs.
 func Backup(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Report, error) {
 	packs, err := OpenPacks(ctx, v, record.Source, record.ID)
 	if err != nil {
-		var report Report
+		report := Report{tell: o.Found}
 		return report, report.broken(string(record.ID), err)
 	}
 	report, err := Whole(ctx, packs, o)
 	if err != nil {
 		return report, err
 	}
-	if got := packs.Seal().Manifest.SHA256; got != record.Manifest.SHA256 {
-		report.found(app.Finding{
-			Severity: app.Problem, Kind: "corrupt", Item: "manifest",
-			Message: fmt.Sprintf("the record names a manifest with the SHA-256 %s, the vault has %s", record.Manifest.SHA256, got),
-		})
-	}
+	report.named(packs, record, "manifest")
 	if record.Archive.Key != "" {
 		if err := archiveToo(ctx, v, record, o, &report); err != nil {
 			return report, err
 		}
 	}
-	report.OK = len(report.Problems) == 0
+	report.OK = report.Total == 0
 	return report, nil
+}
+
+// named finds an image that is whole, but of another manifest than the record names.
+func (r *Report) named(image Image, record catalog.Record, item string) {
+	if got := image.Seal().Manifest.SHA256; got != record.Manifest.SHA256 {
+		r.found(app.Finding{
+			Severity: app.Problem, Kind: "corrupt", Item: item,
+			Message: fmt.Sprintf("the record names a manifest with the SHA-256 %s, the vault has %s", record.Manifest.SHA256, got),
+		})
+	}
 }
 
 func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, o Options, report *Report) error {
@@ -149,6 +187,8 @@ func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, o Op
 		f.Item = "archive: " + f.Item
 		report.found(f)
 	}
+	report.Total += second.Total - len(second.Problems)
+	report.named(image, record, "archive")
 	return nil
 }
 

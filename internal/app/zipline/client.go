@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -119,8 +120,22 @@ func (c *client) unanswered(ctx context.Context, err error, expired bool, limit 
 		return failure.New(failure.Invalid, "no trusted TLS connection to %s: %w", host, err).
 			WithHint("check that the url has the right scheme, http or https, and that this machine trusts the server's certificate")
 	}
-	return failure.New(failure.Transient, "Zipline at %s can't be reached: %w", host, err).
+	return failure.New(failure.Transient, "Zipline at %s can't be reached: %w", host, plainly(err)).
 		WithHint("check the source's url, and that Zipline runs and can be reached from this machine")
+}
+
+// plainly takes the operation and the addresses out of a network's error: they are said already.
+func plainly(err error) error {
+	if operation, ok := errors.AsType[*net.OpError](err); ok {
+		err = operation.Err
+	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok {
+		return call.Err
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("the connection was closed without an answer")
+	}
+	return err
 }
 
 func isTLS(err error) bool {

@@ -42,12 +42,15 @@ func (s *Source) transport(ctx context.Context, body io.Reader) io.Reader {
 		n, err := body.Read(p)
 		var kinded *failure.Error
 		switch {
-		case err == nil, err == io.EOF, errors.As(err, &kinded):
+		case err == nil, err == io.EOF:
 			return n, err
+		case errors.As(err, &kinded): // silence
+			return n, failure.New(kinded.Kind, "the export of Zipline at %s stopped in the middle: %w", s.client.base.Host, err).
+				WithHint("run again; if it stays so, look for a time-out in the proxy in front of Zipline, and into Zipline's log")
 		case ctx.Err() != nil:
 			return n, ctx.Err()
 		}
-		return n, failure.New(failure.Transient, "the connection to %s broke during the export: %w", s.client.base.Host, err).
+		return n, failure.New(failure.Transient, "the connection to %s broke during the export: %w", s.client.base.Host, plainly(err)).
 			WithHint("run again; if it stays so, look for a time-out in the proxy in front of Zipline")
 	})
 }

@@ -1,0 +1,95 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/vault"
+)
+
+// Lease is the right of one run to work on a source.
+type Lease struct {
+	Run     backup.ID `json:"run"`
+	Holder  string    `json:"holder"` // host and process, for people
+	Expires time.Time `json:"expires"`
+}
+
+// LeaseTime is how long a lease lasts without being renewed.
+const LeaseTime = 20 * time.Minute
+
+// Held is the answer that another run holds the source.
+type Held struct{ Lease Lease }
+
+func (h Held) Error() string {
+	return fmt.Sprintf("backup %s works on it (%s)", h.Lease.Run, h.Lease.Holder)
+}
+
+// Acquire takes or renews the lease of a source for a run; steps of one run may do so at the same time. When another
+// run holds it the error is a Held; a lease that has expired, and one that stale says is dead, is taken over, and
+// the run that held it is returned.
+func (c *Catalog) Acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (lost backup.ID, err error) {
+	lease.Expires = now.Add(LeaseTime).UTC()
+	for try := 0; ; try++ {
+		holder, err := c.acquire(ctx, source, lease, now, stale)
+		if holder != lease.Run {
+			lost = holder // also where the answer of the write that took it over was lost
+		}
+		if err == nil {
+			return lost, nil
+		}
+		if failure.KindOf(err) != failure.Conflict || try == tries {
+			return "", err
+		}
+	}
+}
+
+// acquire tries once. It returns the run that the lease was found with.
+func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease, now time.Time, stale func(Lease) bool) (holder backup.ID, err error) {
+	var old Lease
+	etag, err := c.vault.GetJSON(ctx, vault.Lease(source), &old)
+	switch kind := failure.KindOf(err); {
+	case err != nil && kind == failure.NotFound:
+		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfAbsent())
+		return "", err
+	case err != nil && kind != failure.Corrupt:
+		return "", err
+	case err != nil:
+		old = Lease{} // a damaged lease is nobody's
+	case old.Run == lease.Run && old.Holder == lease.Holder && old.Expires.Sub(now) > LeaseTime*3/4:
+		return old.Run, nil
+	case old.Run != lease.Run && now.Before(old.Expires) && (stale == nil || !stale(old)):
+		return "", Held{old}
+	}
+	_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
+	return old.Run, err
+}
+
+// Release gives the lease back, if the run still holds it.
+func (c *Catalog) Release(ctx context.Context, source backup.Source, run backup.ID) error {
+	for try := 0; ; try++ {
+		var old Lease
+		etag, err := c.vault.GetJSON(ctx, vault.Lease(source), &old)
+		if err == nil && old.Run == run {
+			err = c.vault.DeleteMatch(ctx, vault.Lease(source), etag) // another run may take it over meanwhile
+		}
+		switch {
+		case err == nil, failure.KindOf(err) == failure.NotFound:
+			return nil
+		case failure.KindOf(err) != failure.Conflict || try == tries:
+			return err
+		}
+	}
+}
+
+// Holder returns the lease of a source, if there is one.
+func (c *Catalog) Holder(ctx context.Context, source backup.Source) (Lease, bool, error) {
+	var l Lease
+	_, err := c.vault.GetJSON(ctx, vault.Lease(source), &l)
+	if err == nil || failure.KindOf(err) == failure.NotFound || failure.KindOf(err) == failure.Corrupt {
+		return l, err == nil, nil
+	}
+	return l, false, err
+}

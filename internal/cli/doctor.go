@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/config"
+	"lifeboat/internal/doctor"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/notify"
+	"lifeboat/internal/plain"
+	"lifeboat/internal/setup"
+)
+
+func (c *cli) doctorCommand() *cobra.Command {
+	var store bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look whether backups would work, before one runs",
+		Long: `Check the configuration, reach every source with the permission that a backup needs, list every
+datasource and read from it, write, read and delete in the vault, greet the mail server, compare
+clocks, and list what interrupted runs left. Each finding says what to do next.
+
+Exit code: 0 without trouble, else that of the first trouble.`,
+		Args: args(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), store) },
+	}
+	cmd.Flags().BoolVar(&store, "probe-store", false, "ask the vault's store for what archives are made of; writes 18 MiB and removes them")
+	return cmd
+}
+
+// findingMessage is what robots get of each finding.
+type findingMessage struct {
+	Type string `json:"message_type"`
+	doctor.Finding
+	Kind string `json:"kind,omitempty"`
+}
+
+// ailing is the end of an examination that found trouble; every finding has been shown.
+type ailing struct{ first doctor.Finding }
+
+func (a ailing) Error() string { return a.first.Message }
+
+func (c *cli) doctor(ctx context.Context, store bool) error {
+	var all []doctor.Finding
+	report := func(f doctor.Finding) {
+		all = append(all, f)
+		c.showFinding(f)
+	}
+	cfg, err := config.Load(c.configFile)
+	if err != nil {
+		for _, f := range configFindings(c.configFile, err) {
+			report(f)
+		}
+		return c.diagnosis(all)
+	}
+	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: fmt.Sprintf("%d sources", len(cfg.Sources))})
+	for _, w := range cfg.Warnings {
+		report(doctor.Finding{Check: "config", Subject: w.At(cfg.File), Level: doctor.Warning, Message: w.Message})
+	}
+	patient, done := c.patient(ctx, cfg)
+	defer done()
+	patient.Store = store
+	doctor.Examine(ctx, patient, report)
+	return c.diagnosis(all)
+}
+
+// configFindings makes one finding of each problem of the configuration.
+func configFindings(file string, err error) []doctor.Finding {
+	problems, ok := errors.AsType[*config.Error](err)
+	if !ok {
+		return []doctor.Finding{{Check: "config", Subject: file, Level: doctor.Trouble, Message: err.Error(), Hint: failure.HintOf(err), Kind: failure.KindOf(err)}}
+	}
+	var found []doctor.Finding
+	for _, p := range problems.Problems {
+		found = append(found, doctor.Finding{
+			Check: "config", Subject: fmt.Sprintf("%s:%d", file, p.Line), Level: doctor.Trouble, Message: p.Message,
+			Hint: "mend this line", Kind: failure.Usage,
+		})
+	}
+	return found
+}
+
+// patient opens what can be opened; what can't is a finding of its own.
+func (c *cli) patient(ctx context.Context, cfg *config.Config) (doctor.Patient, func()) {
+	p := doctor.Patient{Now: time.Now}
+	sources := &setup.Sources{Config: cfg}
+	for _, s := range cfg.Sources {
+		p.Sources = append(p.Sources, examined(ctx, sources, s))
+	}
+	done := func() {}
+	if s, err := c.openWith(ctx, cfg); err != nil {
+		p.VaultErr = err
+	} else {
+		p.Vault, p.Stale = s.vault, (&runner{session: s}).stale
+		done = func() { s.close() }
+	}
+	if cfg.Mail != nil && cfg.Mail.SMTP != "" {
+		p.Greet = func(ctx context.Context) error {
+			address, err := cfg.Mail.SMTP.Resolve()
+			if err != nil {
+				return err
+			}
+			smtp, err := notify.NewSMTP(address)
+			if err != nil {
+				return err
+			}
+			return smtp.Greet(ctx)
+		}
+	}
+	return p, done
+}
+
+// prober is an adapter that can ask its application whether a backup would be allowed.
+type prober interface {
+	Probe(ctx context.Context) (string, error)
+}
+
+func examined(ctx context.Context, sources *setup.Sources, s config.Source) doctor.Source {
+	out := doctor.Source{Name: s.Name}
+	var source app.Source
+	if source, _, out.Err = sources.Open(ctx, s.Name); out.Err != nil {
+		return out
+	}
+	if p, ok := source.(prober); ok {
+		out.Probe = p.Probe
+	}
+	if s.Datasource.Folder != "" || s.Datasource.Bucket != nil {
+		out.Datasource, out.Err = setup.Datasource(ctx, s.Datasource)
+	}
+	return out
+}
+
+func (c *cli) showFinding(f doctor.Finding) {
+	m := findingMessage{Type: "finding", Finding: f}
+	if f.Level == doctor.Trouble {
+		m.Kind = f.Kind.String()
+	}
+	c.message(m)
+	subject := ""
+	if f.Subject != "" {
+		subject = plain.Text(f.Subject) + ": "
+	}
+	c.say("%-8s %-10s %s%s", f.Level, f.Check, subject, plain.Text(f.Message))
+	if f.Hint != "" {
+		c.say("%19s → %s", "", plain.Text(f.Hint))
+	}
+}
+
+// diagnosis ends the examination.
+func (c *cli) diagnosis(all []doctor.Finding) error {
+	trouble, warnings := 0, 0
+	for _, f := range all {
+		switch f.Level {
+		case doctor.Trouble:
+			trouble++
+		case doctor.Warning:
+			warnings++
+		}
+	}
+	c.message(struct {
+		Type     string `json:"message_type"`
+		OK       bool   `json:"ok"`
+		Trouble  int    `json:"trouble"`
+		Warnings int    `json:"warnings"`
+	}{"doctor", trouble == 0, trouble, warnings})
+	c.say("%d checks, %d trouble, %d %s", len(all), trouble, warnings, plural(warnings, "warning"))
+	for _, f := range all {
+		if f.Level == doctor.Trouble {
+			return ailing{f}
+		}
+	}
+	return nil
+}

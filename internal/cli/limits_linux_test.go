@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	diskVariable = "LIFEBOAT_TEST_DISK"
+	noDisk       = 77 // exit status: this machine lets nobody mount one
+	smallDisk    = 34 << 20
+)
+
+// TestFullDisk runs TestOnFullDisk where it may mount a small disk.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestOnFullDisk$", "-test.v")
+	cmd.Env = append(os.Environ(), diskVariable+"=1", raceOptions)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if uid := os.Geteuid(); uid != 0 {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getegid(), Size: 1}}
+	}
+	out, err := cmd.CombinedOutput()
+	switch {
+	case cmd.ProcessState == nil:
+		t.Skipf("this machine allows no namespaces for a small disk: %v", err)
+	case cmd.ProcessState.ExitCode() == noDisk:
+		t.Skipf("this machine allows no mount of a small disk: %s", out)
+	case err != nil || !bytes.Contains(out, []byte("--- PASS: TestOnFullDisk")):
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// mount puts a small disk at a folder of the place.
+func (p *place) mount(name string) {
+	p.Helper()
+	if err := os.MkdirAll(p.path(name), 0o755); err != nil {
+		p.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", p.path(name), "tmpfs", 0, fmt.Sprintf("size=%d", smallDisk)); err != nil {
+		fmt.Println(err)
+		os.Exit(noDisk)
+	}
+	p.Cleanup(func() { _ = unix.Unmount(p.path(name), unix.MNT_DETACH) })
+}
+
+// TestOnFullDisk is the part of TestFullDisk with the small disks: a vault with room for one backup of 10 MB, a
+// restore and a download without room.
+func TestOnFullDisk(t *testing.T) {
+	if os.Getenv(diskVariable) == "" {
+		t.Skip("runs inside TestFullDisk")
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		fmt.Println(err)
+		os.Exit(noDisk)
+	}
+	p := newPlace(t)
+	p.mount("vault")
+	p.mount("small")
+	earlier := p.backup(0)
+	if _, err := p.instance.ChangeTwo(p.path("uploads")); err != nil {
+		t.Fatal(err)
+	}
+	p.run("backup", "photos", "-q").complains(14, "space")
+	p.good(earlier.ID)
+	if count := p.statuses(); count["completed"] != 1 || count["in progress"] > 0 {
+		t.Errorf("backups: %v", count)
+	}
+
+	filler := make([]byte, smallDisk-5<<20)
+	if err := os.WriteFile(p.path("small/filler"), filler, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored").complains(14, "--into-existing")
+	p.run("download", earlier.ID, "-q", "-o", "small/photos.zip").complains(14, "small/photos.zip")
+	p.remove("small/filler")
+	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored", "--into-existing").exits(0)
+	p.run("download", earlier.ID, "-q", "-o", "photos.zip").exits(0)
+	p.run("delete", earlier.ID, "-y").exits(0)
+	p.good(p.backup(0).ID)
+}
+
+// TestUnreadable: a folder that may not be read stops the backup, one file that may not be read does not. Root may
+// read everything, so that the program runs in a user namespace as somebody else.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	earlier := p.backup(0)
+	p.attr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Geteuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getegid(), Size: 1}},
+	}
+	if err := p.command("--version").Run(); err != nil {
+		t.Skipf("this machine allows no user namespaces: %v", err)
+	}
+	chmod := func(name string, mode os.FileMode) {
+		if err := os.Chmod(p.path(name), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	chmod("uploads", 0)
+	p.run("backup", "photos", "-q").complains(12, "may not be read")
+	chmod("uploads", 0o755)
+	chmod("uploads/README.md", 0)
+	made := p.backup(3)
+	if len(made.Problems) != 1 || made.Problems[0].Kind != "unreadable" {
+		t.Errorf("problems: %+v", made.Problems)
+	}
+	chmod("uploads/README.md", 0o644)
+	p.make("closed")
+	chmod("closed", 0o500)
+	p.run("restore", earlier.ID, "-q", "--to", "dir:closed/restored").complains(12, "closed")
+	p.run("download", earlier.ID, "-q", "-o", "closed/photos.zip").complains(12, "closed/photos.zip")
+	p.run("-c", "closed/lifeboat.yaml", "init").complains(12, "closed/lifeboat.yaml")
+	chmod("vault", 0)
+	p.run("list").complains(12, "vault")
+	chmod("vault", 0o700)
+	p.good(earlier.ID)
+}
+
+// TestMemory: neither a large export nor a large object makes the process grow with it.
+func TestMemory(t *testing.T) {
+	heavy(t)
+	if raceEnabled {
+		t.Skip("the race detector's own memory drowns the program's")
+	}
+	const exportBytes, objectBytes, most = 150 << 20, 300 << 20, 300 << 20
+	sample := exported(t, map[string]int64{"big.bin": objectBytes})
+	before, after, ok := bytes.Cut(sample, []byte(`"metrics":[`))
+	if !ok {
+		t.Fatal("the export has no metrics")
+	}
+	metric := []byte(`{"id":"cmmetric%010d","createdAt":"2026-03-02T09:00:00.000Z","data":{"users":3,"files":1,"fileViews":0,"urls":2,"urlViews":12,"storage":0,"filesUsers":[],"urlsUsers":[],"types":[]}},`)
+	p := bare(t, streaming(before, after, string(metric), exportBytes))
+	p.make("uploads")
+	file, err := os.Create(p.path("uploads/big.bin"))
+	if err == nil {
+		err = file.Truncate(objectBytes)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	r := p.run("backup", "photos", "-q").exits(0)
+	t.Logf("the process took %d MB at most", r.usage.Maxrss>>10)
+	if r.usage.Maxrss<<10 > most {
+		t.Errorf("the process took %d MB", r.usage.Maxrss>>10)
+	}
+	r = p.run("verify", "latest", "-q").exits(0)
+	t.Logf("verify took %d MB at most", r.usage.Maxrss>>10)
+	if r.usage.Maxrss<<10 > most {
+		t.Errorf("verify took %d MB", r.usage.Maxrss>>10)
+	}
+}

@@ -1,0 +1,161 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/plain"
+)
+
+func (c *cli) statusCommand() *cobra.Command {
+	var overdue time.Duration
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show per source what runs, what is overdue, what was last good and last proven",
+		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, and the
+last one of which every byte was read again. A source without a good backup for longer than
+--overdue is called overdue, and the command then ends with 3.`,
+		Args: args(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), overdue) },
+	}
+	cmd.Flags().DurationVar(&overdue, "overdue", 26*time.Hour, "how old the last good backup may be")
+	return cmd
+}
+
+// sourceStatus is what is known of one source.
+type sourceStatus struct {
+	Type       string        `json:"message_type"`
+	Source     backup.Source `json:"source"`
+	Running    backup.ID     `json:"running,omitempty"`
+	LastGood   backup.ID     `json:"last_good,omitempty"`
+	GoodAt     time.Time     `json:"last_good_at,omitzero"`
+	LastProven backup.ID     `json:"last_proven,omitempty"`
+	ProvenAt   time.Time     `json:"last_proven_at,omitzero"`
+	LastStatus backup.Status `json:"last_status,omitempty"`
+	Suspicious bool          `json:"suspicious"`
+	Overdue    bool          `json:"overdue"`
+
+	lastStarted time.Time
+}
+
+func (c *cli) status(ctx context.Context, overdue time.Duration) error {
+	s, err := c.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
+	if !c.json {
+		fmt.Fprintln(table, "SOURCE\tRUNNING\tLAST RUN\tLAST GOOD\tLAST PROVEN\t")
+	}
+	late := 0
+	for _, source := range s.config.Sources {
+		st, err := s.status(ctx, source.Name, time.Now(), overdue)
+		if err != nil {
+			return err
+		}
+		if st.Overdue {
+			late++
+		}
+		c.message(st)
+		if !c.json {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", st.Source, dash(string(st.Running)), dash(string(st.LastStatus)),
+				ago(st.GoodAt), ago(st.ProvenAt), warningWords(st))
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if late > 0 {
+		return partial{fmt.Sprintf("%d of %d sources are overdue: no good backup within %s", late, len(s.config.Sources), plain.Duration(overdue))}
+	}
+	return nil
+}
+
+func warningWords(st sourceStatus) string {
+	switch {
+	case st.Overdue && st.Suspicious:
+		return "OVERDUE, suspicious"
+	case st.Overdue:
+		return "OVERDUE"
+	case st.Suspicious:
+		return "suspicious: lifeboat accept"
+	}
+	return ""
+}
+
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return plain.Duration(time.Since(t)) + " ago"
+}
+
+func (s *session) status(ctx context.Context, source backup.Source, now time.Time, overdue time.Duration) (sourceStatus, error) {
+	st := sourceStatus{Type: "status", Source: source}
+	for r, err := range s.catalog.All(ctx, source) {
+		if err != nil && failure.KindOf(err) != failure.Corrupt {
+			return st, err
+		}
+		if err == nil {
+			st.add(r)
+		}
+	}
+	lease, held, err := s.catalog.Holder(ctx, source)
+	if held && now.Before(lease.Expires) && !(&runner{session: s}).stale(lease) {
+		st.Running = lease.Run
+	}
+	st.Overdue = now.Sub(st.GoodAt) > overdue
+	return st, err
+}
+
+func (st *sourceStatus) add(r catalog.Record) {
+	if r.Started.After(st.lastStarted) {
+		st.lastStarted, st.LastStatus = r.Started, r.Status
+		st.Suspicious = r.Suspicious()
+	}
+	if !r.Status.Good() {
+		return
+	}
+	if r.Finished.After(st.GoodAt) {
+		st.LastGood, st.GoodAt = r.ID, r.Finished
+	}
+	if r.Proof.Better(backup.Stored) && r.Proven.After(st.ProvenAt) {
+		st.LastProven, st.ProvenAt = r.ID, r.Proven
+	}
+}
+
+func (c *cli) acceptCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "accept BACKUP",
+		Short: "Say that what made a backup suspicious is right",
+		Long: `A run that finds nothing, or much less than the run before it, is suspicious: later runs go on being
+compared with what was there before, until somebody accepts the new state.`,
+		Args: args(1, 1, "one backup"),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			s, r, err := c.find(cmd.Context(), given[0])
+			if err != nil {
+				return err
+			}
+			defer s.close()
+			if !r.Suspicious() {
+				return failure.New(failure.Conflict, "backup %s is not suspicious", r.ID)
+			}
+			_, err = s.catalog.Update(cmd.Context(), r.Source, r.ID, func(r *catalog.Record) error {
+				r.Accepted = true
+				return nil
+			})
+			if err == nil {
+				c.say("accepted %s: later runs are compared with it", r.ID)
+			}
+			return err
+		},
+	}
+}
