@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -163,19 +164,37 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 // found its source suspicious doesn't count until a person has accepted it: what seems to be lost is compared with
 // what was there before. Ids do not tell the order: two runs may begin in one second.
 func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (*Record, error) {
-	return c.last(ctx, source, scope, before, func(r Record) bool { return r.Status.Good() && !r.Suspicious() })
+	return c.last(ctx, source, before, func(r Record) bool {
+		return r.Status.Good() && !r.Suspicious() && r.Scope.String() == scope.String()
+	})
+}
+
+// LastOfEach is LastGood for every scope, oldest first, at most the newest few.
+func (c *Catalog) LastOfEach(ctx context.Context, source backup.Source, before time.Time, most int) ([]Record, error) {
+	newest := map[string]Record{}
+	_, err := c.last(ctx, source, before, func(r Record) bool {
+		scope := r.Scope.String()
+		if r.Status.Good() && !r.Suspicious() && r.Started.Before(before) && r.Started.After(newest[scope].Started) {
+			newest[scope] = r
+		}
+		return false
+	})
+	list := slices.SortedFunc(maps.Values(newest), func(a, b Record) int { return a.Started.Compare(b.Started) })
+	return list[max(0, len(list)-most):], err
 }
 
 // LastEnd returns how the newest run of a source and scope ended that began before the given time, or "".
 func (c *Catalog) LastEnd(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (backup.Status, error) {
-	last, err := c.last(ctx, source, scope, before, func(r Record) bool { return r.Status.Good() || r.Status == backup.Failed })
+	last, err := c.last(ctx, source, before, func(r Record) bool {
+		return (r.Status.Good() || r.Status == backup.Failed) && r.Scope.String() == scope.String()
+	})
 	if last == nil {
 		return "", err
 	}
 	return last.Status, err
 }
 
-func (c *Catalog) last(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time, counts func(Record) bool) (*Record, error) {
+func (c *Catalog) last(ctx context.Context, source backup.Source, before time.Time, counts func(Record) bool) (*Record, error) {
 	var last *Record
 	for r, err := range c.All(ctx, source) {
 		if err != nil {
@@ -184,7 +203,7 @@ func (c *Catalog) last(ctx context.Context, source backup.Source, scope backup.S
 			}
 			return nil, err
 		}
-		if !counts(r) || r.Scope.String() != scope.String() || !r.Started.Before(before) {
+		if !counts(r) || !r.Started.Before(before) {
 			continue
 		}
 		if last == nil || r.Started.After(last.Started) {

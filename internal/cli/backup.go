@@ -19,6 +19,7 @@ import (
 
 func (c *cli) backupCommand() *cobra.Command {
 	var run events.Run
+	var scope scopeFlags
 	cmd := &cobra.Command{
 		Use:   "backup SOURCE",
 		Short: "Back up a source: snapshot, pack what is new, assemble, prove, notify",
@@ -27,17 +28,25 @@ func (c *cli) backupCommand() *cobra.Command {
 What the last backup of the source has is not read again. A run that was interrupted goes on
 where it stopped when the same command is given again within 24 hours.
 
+A backup that is filtered (--since, --until, --no-metrics) carries its scope: it is compared with
+backups of the same scope only, and shares their packs with all.
+
 Exit codes: 0 complete, 3 complete with problems (see "lifeboat show"), others: no backup.`,
 		Example: "  lifeboat backup photos\n  lifeboat backup photos --name before-upgrade --description 'Zipline 4.6 to 4.7'",
 		Args:    args(1, 1, "the name of one source"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			run.Source = backup.Source(given[0])
+			var err error
+			if run.Scope, err = scope.scope(); err != nil {
+				return err
+			}
 			return c.backup(cmd, run)
 		},
 	}
 	cmd.Flags().StringVar(&run.Name, "name", "", "a name for this backup, up to 200 bytes")
 	cmd.Flags().StringVar(&run.Description, "description", "", "what it is for, up to 4000 bytes")
 	cmd.Flags().BoolVar(&run.Rehash, "rehash", false, "read every object again, even where nothing says that it changed")
+	scope.add(cmd)
 	return cmd
 }
 
@@ -57,7 +66,7 @@ func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
 	}
 	defer s.close()
 	run.ID, run.StartedBy = backup.NewID(time.Now()), starter()
-	run.Scope.NoMetrics = !source.Metrics
+	run.Scope.NoMetrics = run.Scope.NoMetrics || !source.Metrics
 	r, err := c.runner(s, run.Source)
 	if err != nil {
 		return err

@@ -63,6 +63,8 @@ func truncated() http.Handler {
 func TestBadServer(t *testing.T) {
 	t.Parallel()
 	const page = "<!doctype html><title>Log in</title>"
+	p := newPlace(t)
+	earlier, works := p.backup(0), *p.handler.Load()
 	for _, test := range []struct {
 		name    string
 		zipline http.Handler
@@ -85,20 +87,19 @@ func TestBadServer(t *testing.T) {
 		{"nothing", answering(200, "application/json", ""), "", 16, "url"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			p := newPlace(t)
-			earlier := p.backup(0)
+			p := p.of(t)
+			p.answer(works)
+			p.write("token", test.token+"\n")
 			if test.zipline != nil {
+				p.write("token", standin.SuperAdminToken+"\n")
 				p.answer(test.zipline)
-			} else {
-				p.write("token", test.token+"\n")
 			}
 			p.run("backup", "photos", "-q").complains(test.code, test.says)
-			p.good(earlier.ID)
-			if count := p.statuses(); count["completed"] != 1 {
-				t.Errorf("backups: %v", count)
-			}
 		})
+	}
+	p.good(earlier.ID)
+	if count := p.statuses(); count["completed"] != 1 || len(count) != 2 {
+		t.Errorf("backups: %v", count)
 	}
 }
 
@@ -137,6 +138,8 @@ func TestSilentServer(t *testing.T) {
 // TestBadData: what is wrong with the data is a problem of the backup, which is made all the same.
 func TestBadData(t *testing.T) {
 	t.Parallel()
+	p := newPlace(t)
+	earlier, works := p.backup(0), *p.handler.Load()
 	for _, test := range []struct {
 		name, kind string
 		change     func(p *place)
@@ -154,9 +157,8 @@ func TestBadData(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			p := newPlace(t)
-			earlier := p.backup(0)
+			p := p.of(t)
+			p.answer(works)
 			test.change(p)
 			made := p.backup(3)
 			kinds := map[string]bool{}
@@ -169,11 +171,13 @@ func TestBadData(t *testing.T) {
 			if made.Status != "partial" || !kinds[test.kind] {
 				t.Errorf("%s: %+v", made.Status, made.Problems)
 			}
-			p.run("backup", "photos", "-q").exits(3).says("lifeboat: warning: ", "lifeboat show ").isPlain()
-			p.good(made.ID)
-			p.good(earlier.ID)
 		})
 	}
+	p.run("backup", "photos", "-q").exits(3).says("lifeboat: warning: ", "lifeboat show ").isPlain()
+	for _, s := range p.list() {
+		p.good(s.ID)
+	}
+	p.run("restore", earlier.ID, "-q", "--to", "dir:restored").exits(0)
 }
 
 func (p *place) remove(name string) {

@@ -94,6 +94,7 @@ Start with:
 		c.downloadCommand(), c.linkCommand(), c.unlinkCommand(), c.deleteCommand(), c.verifyCommand(),
 		c.restoreCommand(), c.doctorCommand(), c.statusCommand(), c.acceptCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(),
 	)
+	c.completions(root)
 	return root
 }
 
@@ -169,7 +170,8 @@ func (c *cli) fail(err error) int {
 
 // anyHint is what to do where nobody who saw the error knows better.
 var anyHint = map[failure.Kind]string{
-	failure.NotFound: "check the name",
+	failure.Usage:     "`lifeboat COMMAND --help` shows what there is",
+	failure.NotFound:  "check the name",
 	failure.Internal:  "this is most likely a fault of lifeboat: --verbose says more, for a report",
 	failure.Transient: "try again in a while",
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -123,13 +124,13 @@ func (s *Steps) pool(ctx context.Context, w work) (*pool, error) {
 	if _, err := s.Vault.GetJSON(ctx, w.key("plan.json"), &plan); err != nil {
 		return nil, err
 	}
-	if plan.Previous != "" {
-		m, body, err := openManifest(ctx, s.Vault, w.run.Source, plan.Previous)
+	for _, id := range plan.Previous {
+		m, body, err := openManifest(ctx, s.Vault, w.run.Source, id)
 		if err != nil {
 			return nil, err
 		}
 		body.Close()
-		p.packs = m.Packs
+		maps.Copy(p.packs, m.Packs)
 	}
 	for e, err := range readLines[manifest.Entry](ctx, w, "reused.jsonl", 0, -1) {
 		if err != nil {

@@ -165,6 +165,7 @@ type world struct {
 	source *fake
 	told   *told
 	clock  time.Time
+	scope  backup.Scope
 }
 
 func newWorld(t *testing.T, files map[string]string) *world {
@@ -213,7 +214,7 @@ const testKey = `{"lifeboat_key":1,"vault":"TESTVAULT12","seed":"AAECAwQFBgcICQo
 func (w *world) run(id backup.ID, journal string) (machine.Outcome, catalog.Record, error) {
 	w.t.Helper()
 	engine := &machine.Engine{Invoke: w.invoke, Read: w.read, Rand: func() float64 { return 0 }}
-	outcome, err := engine.Execute(w.t.Context(), w.machine(), machine.Execution{Name: string(id), Input: input(id), Journal: journal})
+	outcome, err := engine.Execute(w.t.Context(), w.machine(), machine.Execution{Name: string(id), Input: w.input(id), Journal: journal})
 	if err != nil {
 		return outcome, catalog.Record{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"lifeboat/events"
@@ -32,8 +33,6 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err != nil {
 		return events.Plan{}, err
 	}
-	file := planFile{}
-	previous := map[string]manifest.Entry{}
 	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)
 	if err != nil {
 		return events.Plan{}, err
@@ -42,24 +41,19 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err != nil {
 		return events.Plan{}, err
 	}
-	if last != nil {
-		previous, err = s.previous(ctx, *last)
-		switch kind := failure.KindOf(err); {
-		case err == nil:
-			file.Previous = last.ID
-		case kind != failure.Corrupt && kind != failure.NotFound && kind != failure.Invalid:
-			return events.Plan{}, err
-		default:
-			previous = nil
-			file.Findings = append(file.Findings, app.Finding{
-				Severity: app.Problem, Kind: "previous", Item: string(last.ID),
-				Message: fmt.Sprintf("the manifest of the last backup cannot be read (%v): everything was read again; run `lifeboat verify %s`", err, last.ID),
-			})
-		}
-		file.Findings = append(file.Findings, suspicious(*last, len(snapshot.Documents), len(objects))...)
-	} else {
-		file.Findings = append(file.Findings, suspicious(catalog.Record{}, len(snapshot.Documents), len(objects))...)
+	earlier, err := s.catalog().LastOfEach(ctx, w.run.Source, record.Started, scopesReused)
+	if err != nil {
+		return events.Plan{}, err
 	}
+	if last != nil {
+		earlier = append([]catalog.Record{*last}, earlier...)
+	}
+	var file planFile
+	previous, err := s.reusable(ctx, &file, earlier)
+	if err != nil {
+		return events.Plan{}, err
+	}
+	file.Findings = append(file.Findings, suspicious(last, len(snapshot.Documents), len(objects))...)
 	plan := pack.Make(snapshot.Documents, objects, previous, w.run.Rehash)
 	return s.writePlan(ctx, w, snapshot.Documents, plan, file)
 }
@@ -75,7 +69,36 @@ func (w work) objects(ctx context.Context) ([]app.Object, error) {
 	return objects, nil
 }
 
-// previous reads the entries of the last good manifest by path.
+// scopesReused is of how many scopes the last backup is looked through for what need not be packed again.
+const scopesReused = 3
+
+// reusable gathers the entries that need not be packed again: those of the last backups of the scopes that were used
+// last, since packs are shared by all, and of the run's own; the newest counts. A manifest that is damaged costs reading everything again and
+// is a problem; trouble with the store is an error.
+func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.Record) (map[string]manifest.Entry, error) {
+	all := map[string]manifest.Entry{}
+	for _, last := range backups {
+		if slices.Contains(file.Previous, last.ID) {
+			continue
+		}
+		entries, err := s.previous(ctx, last)
+		switch kind := failure.KindOf(err); {
+		case err == nil:
+			file.Previous = append(file.Previous, last.ID)
+			maps.Copy(all, entries)
+		case kind != failure.Corrupt && kind != failure.NotFound && kind != failure.Invalid:
+			return nil, err
+		default:
+			file.Findings = append(file.Findings, app.Finding{
+				Severity: app.Problem, Kind: "previous", Item: string(last.ID),
+				Message: fmt.Sprintf("the manifest of an earlier backup cannot be read (%v): what it has was read again; run `lifeboat verify %s`", err, last.ID),
+			})
+		}
+	}
+	return all, nil
+}
+
+// previous reads the objects of a manifest by path.
 func (s *Steps) previous(ctx context.Context, last catalog.Record) (map[string]manifest.Entry, error) {
 	m, body, err := openManifest(ctx, s.Vault, last.Source, last.ID)
 	if err != nil {
@@ -98,7 +121,10 @@ func (s *Steps) previous(ctx context.Context, last catalog.Record) (map[string]m
 }
 
 // suspicious finds what a green must not hide: nothing to keep, or much less than last time.
-func suspicious(last catalog.Record, documents, objects int) []app.Finding {
+func suspicious(last *catalog.Record, documents, objects int) []app.Finding {
+	if last == nil {
+		last = &catalog.Record{}
+	}
 	found := func(format string, args ...any) []app.Finding {
 		return []app.Finding{{Severity: app.Problem, Kind: "suspicious", Message: fmt.Sprintf(format, args...)}}
 	}

@@ -191,8 +191,10 @@ func (f *faults) hasFired() bool {
 	return f.fired
 }
 
-func input(id backup.ID) json.RawMessage {
-	data, _ := json.Marshal(events.Input{Run: events.Run{ID: id, Source: "photos", StartedBy: catalog.Starter{By: "test"}}})
+func input(id backup.ID) json.RawMessage { return (&world{}).input(id) }
+
+func (w *world) input(id backup.ID) json.RawMessage {
+	data, _ := json.Marshal(events.Input{Run: events.Run{ID: id, Source: "photos", Scope: w.scope, StartedBy: catalog.Starter{By: "test"}}})
 	return data
 }
 
@@ -315,5 +317,37 @@ func TestSuspicious(t *testing.T) {
 	_, record, err := w.run(secondRun, "")
 	if err != nil || record.Status != backup.Partial || len(record.Problems) != 1 || record.Problems[0].Kind != "suspicious" {
 		t.Errorf("%+v, %v", record, err)
+	}
+}
+
+// TestScope shows that a filtered backup leaves out what lies outside, reuses the packs of the full one, and is
+// compared with its own kind only.
+func TestScope(t *testing.T) {
+	w := newWorld(t, files())
+	if _, _, err := w.run(firstRun, ""); err != nil {
+		t.Fatal(err)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	w.source.opened = nil
+	w.source.set("new", "news") // a minute before noon, the others are of 11 o'clock
+	w.scope = backup.Scope{Since: noon.Add(-30 * time.Minute)}
+	_, filtered, err := w.run(secondRun, "")
+	if err != nil || filtered.Status != backup.Completed || filtered.Objects != 1 || len(filtered.Notes) != 1 || filtered.Notes[0].Kind != "scope" {
+		t.Fatalf("%+v, %v", filtered, err)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	w.scope = backup.Scope{Until: noon.Add(-30 * time.Minute)}
+	_, rest, err := w.run("20261121T140000Z-cccccc", "")
+	if err != nil || rest.Status != backup.Completed || rest.Objects != 4 {
+		t.Fatalf("%+v, %v", rest, err)
+	}
+	w.clock = w.clock.Add(time.Hour)
+	w.scope = backup.Scope{}
+	_, full, err := w.run("20261121T150000Z-dddddd", "")
+	if err != nil || full.Status != backup.Completed || full.Objects != 5 || full.PackedObjects != 0 {
+		t.Fatalf("%+v, %v", full, err)
+	}
+	if diff := cmp.Diff([]string{"new"}, sortedList(w.source.opened)); diff != "" {
+		t.Errorf("objects read: %s", diff)
 	}
 }

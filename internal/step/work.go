@@ -42,7 +42,7 @@ type snapshotFile struct {
 
 // planFile says what the plan rests on.
 type planFile struct {
-	Previous backup.ID     `json:"previous,omitempty"` // whose manifest entries are reused from
+	Previous []backup.ID   `json:"previous"` // whose entries are reused
 	Batches  int           `json:"batches"`
 	Findings []app.Finding `json:"findings"`
 }
