@@ -63,6 +63,7 @@ type site struct {
 	zipline  *httptest.Server
 	handler  atomic.Pointer[http.Handler] // of zipline
 	env      []string                     // of the program
+	binary   string                       // this test binary
 	attr     *syscall.SysProcAttr
 }
 
@@ -92,7 +93,7 @@ func newPlace(t *testing.T) *place {
 // bare makes a place without uploads, whose Zipline is the handler.
 func bare(t *testing.T, handler http.Handler) *place {
 	t.Helper()
-	p := &place{t, &site{dir: t.TempDir(), env: []string{timeVariable + "=20s"}}}
+	p := &place{t, &site{dir: t.TempDir(), binary: os.Args[0], env: []string{timeVariable + "=20s"}}}
 	p.answer(handler)
 	p.zipline = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		(*p.handler.Load()).ServeHTTP(w, r)
@@ -129,7 +130,7 @@ func (p *place) config(old, with string) {
 
 // command is the program with arguments, not started.
 func (p *place) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], args...)
+	cmd := exec.Command(p.binary, args...)
 	cmd.Dir = p.dir
 	cmd.Env = append(slices.Concat(os.Environ(), p.env), programVariable+"=1", raceOptions)
 	cmd.SysProcAttr = p.attr

@@ -39,7 +39,7 @@ type Instance struct {
 	Kind       string // one of Kinds
 	URL        string // http or https, without a "/" at its end
 	Token      secret.Reference
-	Datasource Location
+	Datasource Location // zipline: where its files are; linkding: its data folder; files: the folder or bucket itself
 }
 
 // Source is one application instance to back up.
@@ -48,6 +48,8 @@ type Source struct {
 	Instance
 	Metrics     bool     // whether the documents hold metrics; default true
 	ConfigFiles []string // absolute paths of files to keep as secret documents
+	Include     []string // linkding: folders beside the database, empty for all; files: globs
+	Exclude     []string // files: globs
 	Notify      Notify
 	Link        Link
 }

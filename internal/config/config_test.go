@@ -214,7 +214,7 @@ func TestProblemsComeAtOnce(t *testing.T) {
 	want := `lifeboat.yaml:1: vualt is not a key that lifeboat knows; did you mean "vault"?
 lifeboat.yaml:1: vault is missing
 lifeboat.yaml:3: sources.photos.datasource is missing
-lifeboat.yaml:4: sources.photos.kind is "ziplin", which lifeboat does not know; did you mean "zipline"? known: zipline
+lifeboat.yaml:4: sources.photos.kind is "ziplin", which lifeboat does not know; did you mean "zipline"? known: zipline, linkding and files
 lifeboat.yaml:5: sources.photos.url must start with http:// or https://
 lifeboat.yaml:6: sources.photos.token must name an environment variable after env:`
 	if diff := cmp.Diff(want, err.Error()); diff != "" {

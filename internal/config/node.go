@@ -118,6 +118,12 @@ func (t *table) path(key string) string {
 // table reads v as a mapping with these keys and reports every other.
 func (r *reader) table(v value, known ...string) table {
 	t := r.open(v)
+	t.only(known)
+	return t
+}
+
+// only reports every key but the known ones.
+func (t *table) only(known []string) {
 	for i, key := range t.keys {
 		if slices.Contains(known, key) {
 			continue
@@ -126,9 +132,8 @@ func (r *reader) table(v value, known ...string) table {
 		if hint == "" {
 			hint = "known here: " + strings.Join(known, ", ")
 		}
-		r.problem(t.fields[i], "is not a key that lifeboat knows; %s", strings.TrimSpace(hint))
+		t.r.problem(t.fields[i], "is not a key that lifeboat knows; %s", strings.TrimSpace(hint))
 	}
-	return t
 }
 
 // at returns what stands at key; it may be absent.

@@ -6,12 +6,15 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
 
 	"lifeboat/internal/backup"
 )
 
 // Kinds are the applications that a source or a target may be, in the order in which messages list them.
-var Kinds = []string{"zipline"}
+var Kinds = []string{"zipline", "linkding", "files"}
 
 // Parse checks data as a lifeboat.yaml. The name is for messages; base is the absolute folder that relative paths
 // start from. Whatever is wrong comes back at once as a Usage error that wraps an *Error.
@@ -52,11 +55,15 @@ func (r *reader) readVault(v value) Location {
 	return l
 }
 
-// location reads a path, or a mapping with s3.
+// location reads a path, s3://bucket/prefix, or a mapping with s3.
 func (r *reader) location(v value) Location {
 	switch {
 	case v.absent():
 		return Location{}
+	case !v.isTable() && v.node.Kind == yaml.ScalarNode && strings.HasPrefix(v.node.Value, "s3://"):
+		b := &Bucket{}
+		b.Name, b.Prefix = r.bucket(v)
+		return Location{Bucket: b}
 	case !v.isTable():
 		return Location{Folder: r.path(v)}
 	}
@@ -119,28 +126,95 @@ func within(path, folder string) bool {
 	return err == nil && filepath.IsLocal(rel)
 }
 
+// keys are what a source of each kind may hold, beside those of every kind.
+var keys = map[string][]string{
+	"zipline":  {"url", "token", "datasource", "metrics", "config-files"},
+	"linkding": {"data", "include"},
+	"files":    {"path", "include", "exclude"},
+}
+
 func (r *reader) sources(v value) []Source {
 	var sources []Source
 	for name, v := range r.named(v) {
-		t := r.table(v, "kind", "url", "token", "datasource", "metrics", "config-files", "notify", "link")
+		t := r.open(v)
+		kind := r.kind(t.need("kind"))
+		if !slices.Contains(Kinds, kind) { // reported already; the rest is read as what it looks like
+			kind = t.looksLike()
+		}
+		t.only(slices.Concat([]string{"kind"}, keys[kind], []string{"notify", "link"}))
 		link := r.table(t.at("link"), "code")
-		sources = append(sources, Source{
-			Name:        backup.Source(name),
-			Instance:    r.instance(&t),
-			Metrics:     r.flag(t.at("metrics"), true),
-			ConfigFiles: r.paths(t.at("config-files")),
-			Notify:      r.notify(t.at("notify")),
-			Link:        Link{Code: r.flag(link.at("code"), true)},
-		})
+		source := Source{
+			Name: backup.Source(name), Instance: Instance{Kind: kind}, Metrics: true,
+			Notify: r.notify(t.at("notify")), Link: Link{Code: r.flag(link.at("code"), true)},
+		}
+		switch kind {
+		case "zipline":
+			r.zipline(&t, &source)
+		case "linkding":
+			source.Datasource = Location{Folder: r.path(t.need("data"))}
+			source.Include = r.words(t.at("include"), linkdingFolders)
+			r.apart(t.at("data"), source.Datasource)
+		case "files":
+			source.Datasource = r.location(t.need("path"))
+			source.Include, source.Exclude = r.texts(t.at("include")), r.texts(t.at("exclude"))
+			r.apart(t.at("path"), source.Datasource)
+		}
+		sources = append(sources, source)
 	}
 	return sources
+}
+
+// looksLike returns the kind that a source with an unknown one seems to mean.
+func (t *table) looksLike() string {
+	switch {
+	case slices.Contains(t.keys, "data"):
+		return "linkding"
+	case slices.Contains(t.keys, "path"):
+		return "files"
+	}
+	return "zipline"
+}
+
+func (r *reader) zipline(t *table, s *Source) {
+	s.Instance = r.instance(t, s.Kind)
+	s.Metrics = r.flag(t.at("metrics"), true)
+	s.ConfigFiles = r.paths(t.at("config-files"))
+}
+
+// linkdingFolders are the folders beside linkding's database that a backup may hold.
+var linkdingFolders = []string{"assets", "favicons", "previews"}
+
+// words reads a list of words of which each must be known.
+func (r *reader) words(v value, known []string) []string {
+	words := r.texts(v)
+	for _, word := range words {
+		if !slices.Contains(known, word) {
+			r.problem(v, "holds %.40q; %sknown: %s", word, didYouMean(word, known), enumerate(known, "and"))
+		}
+	}
+	return words
+}
+
+func (r *reader) texts(v value) []string {
+	var texts []string
+	if v.absent() {
+		return nil
+	}
+	for _, item := range r.list(v) {
+		texts = append(texts, r.text(item))
+	}
+	return texts
 }
 
 func (r *reader) targets(v value) []Target {
 	var targets []Target
 	for name, v := range r.named(v) {
 		t := r.table(v, "kind", "url", "token", "datasource")
-		targets = append(targets, Target{Name: name, Instance: r.instance(&t)})
+		kind := r.kind(t.need("kind"))
+		if kind != "" && kind != "zipline" && slices.Contains(Kinds, kind) {
+			r.problem(t.at("kind"), "is %s: restore it to a folder, dir:PATH; targets are of kind zipline", kind)
+		}
+		targets = append(targets, Target{Name: name, Instance: r.instance(&t, kind)})
 	}
 	return targets
 }
@@ -160,9 +234,9 @@ func (r *reader) named(v value) iter.Seq2[string, value] {
 	}
 }
 
-func (r *reader) instance(t *table) Instance {
+func (r *reader) instance(t *table, kind string) Instance {
 	i := Instance{
-		Kind:       r.kind(t.need("kind")),
+		Kind:       kind,
 		URL:        r.url(t.need("url")),
 		Token:      r.secret(t.need("token")),
 		Datasource: r.location(t.need("datasource")),

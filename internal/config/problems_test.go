@@ -40,7 +40,7 @@ func TestProblems(t *testing.T) {
 		"vault list":        {"vault: [a]\n", []string{"1: vault must be text, not a list"}},
 		"vault bool":        {"vault: true\n", []string{"1: vault must be text, not true or false; put it in quotes"}},
 		"vault tagged":      {"vault: !secret x\n", []string{`1: vault must be text, not a value with the tag "!secret"; put it in quotes`}},
-		"vault URL":         {"vault: s3://b\n", []string{"1: vault must be a folder here; write {s3: s3://bucket} for a bucket"}},
+		"vault URL":         {"vault: s3://b\n", []string{"1: vault must be s3://bucket/prefix; a bucket's name is 3 to 63 of a-z, 0-9, - and ."}},
 		"vault other URL":   {"vault: http://b\n", []string{"1: vault must be a path, not a URL"}},
 		"vault home":        {"vault: ~/v\n", []string{"1: vault must not start with ~; write the whole path"}},
 		"vault prefix":      {"vault: {s3: s3://bucket/prefix}\n", []string{"1: vault must be a whole bucket, without a prefix"}},

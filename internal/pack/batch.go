@@ -36,6 +36,8 @@ type Packer struct {
 	Backup   backup.ID
 	Open     func(ctx context.Context, o app.Object) (app.Content, error)
 	Progress func(items, bytes int64) // may be nil
+
+	part int64 // bytes of a part; streamPart when zero
 }
 
 // Pack reads the items of a batch and writes them into the pool. Trouble with one object is a finding; an error

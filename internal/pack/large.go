@@ -1,6 +1,7 @@
 package pack
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -24,7 +25,7 @@ func (p *Packer) packLarge(ctx context.Context, items []Item, result *Result) er
 	for _, item := range items {
 		planned += item.size()
 	}
-	s := newStream(ctx, p.Vault, vault.Pack(p.Source, id), planned)
+	s := newStream(ctx, p.Vault, vault.Pack(p.Source, id), planned, cmp.Or(p.part, streamPart))
 	defer s.abort()
 	var packed []manifest.Entry
 	for _, item := range items {

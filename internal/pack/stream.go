@@ -44,8 +44,8 @@ type stream struct {
 	closed bool
 }
 
-func newStream(ctx context.Context, v *vault.Vault, key vault.Key, planned int64) *stream {
-	part := int64(streamPart)
+// newStream begins a pack of about planned bytes, in parts of at least so many bytes.
+func newStream(ctx context.Context, v *vault.Vault, key vault.Key, planned, part int64) *stream {
 	if least := planned / streamParts; least > part {
 		part = (least>>20 + 1) << 20
 	}

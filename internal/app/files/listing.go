@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
-	"strings"
 	"time"
 
 	"lifeboat/internal/app"
@@ -143,17 +142,9 @@ type report struct {
 
 func (s *Source) report(began time.Time) report {
 	return report{
-		Format: 1, Place: plain(s.place.Describe()), Include: each(s.options.Include), Exclude: each(s.options.Exclude), Began: began.UTC(),
+		Format: 1, Place: s.place.Describe(), Include: s.options.Include, Exclude: s.options.Exclude, Began: began.UTC(),
 		Names: "In paths, % and two hex digits stand for a byte that a name in a ZIP can't have.",
 	}
-}
-
-func each(texts []string) []string {
-	var all []string
-	for _, text := range texts {
-		all = append(all, strings.ToValidUTF8(text, "\uFFFD"))
-	}
-	return all
 }
 
 func (l *listing) documents(ctx context.Context, r report) error {

@@ -1,0 +1,121 @@
+package apptest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
+)
+
+// disturbed is an adapter of which one call fails, or that something happens to between the list and the reads.
+type disturbed struct {
+	app.Source
+	listed func() // is called once after the next snapshot; may be nil
+
+	mutex   sync.Mutex
+	objects []app.Object // of the last snapshot
+	calls   int          // of Snapshot, Open, Read and Now since arm
+	failAt  int          // 0: never
+	fault   error
+	fired   string // the call that failed
+}
+
+// errEarlyEnd makes a read end as if nothing were left, without an error.
+var errEarlyEnd = errors.New("ends early")
+
+// faults are the ways in which a call fails, in turn.
+var faults = []error{
+	failure.New(failure.Invalid, "told to fail: invalid"),
+	failure.New(failure.NotFound, "told to fail: gone"),
+	errEarlyEnd,
+	failure.New(failure.Transient, "told to fail: try again"),
+	errors.New("told to fail"),
+	failure.New(failure.Denied, "told to fail: denied"),
+	failure.New(failure.Conflict, "told to fail: changed"),
+	io.ErrUnexpectedEOF,
+	failure.New(failure.Exhausted, "told to fail: full"),
+}
+
+// arm lets the n-th call from now on fail, once.
+func (d *disturbed) arm(n int, fault error) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.calls, d.failAt, d.fault, d.fired = 0, n, fault, ""
+}
+
+// call returns the error of a call, if it is the one that fails.
+func (d *disturbed) call(name string) error {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if d.calls++; d.calls != d.failAt {
+		return nil
+	}
+	d.fired = name
+	return d.fault
+}
+
+// Snapshot implements app.Source.
+func (d *disturbed) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink) (app.Facts, error) {
+	if err := d.call("Snapshot"); err != nil {
+		return app.Facts{}, err
+	}
+	d.objects = nil
+	facts, err := d.Source.Snapshot(ctx, scope, &noting{sink, d})
+	if err == nil && d.listed != nil {
+		d.listed()
+		d.listed = nil
+	}
+	return facts, err
+}
+
+// noting passes on what it gets and remembers the objects.
+type noting struct {
+	app.Sink
+	disturbed *disturbed
+}
+
+func (n *noting) Object(o app.Object) error {
+	if o.Dir && !keepsDirectories {
+		return nil
+	}
+	n.disturbed.objects = append(n.disturbed.objects, o)
+	return n.Sink.Object(o)
+}
+
+// Open implements app.Source.
+func (d *disturbed) Open(ctx context.Context, o app.Object) (app.Content, error) {
+	if err := d.call("Open"); err != nil {
+		return nil, err
+	}
+	content, err := d.Source.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &disturbedContent{content, d}, nil
+}
+
+type disturbedContent struct {
+	app.Content
+	disturbed *disturbed
+}
+
+func (c *disturbedContent) Read(p []byte) (int, error) {
+	switch err := c.disturbed.call("Read"); {
+	case errors.Is(err, errEarlyEnd):
+		return 0, io.EOF
+	case err != nil:
+		return 0, err
+	}
+	return c.Content.Read(p)
+}
+
+func (c *disturbedContent) Now() (app.Object, error) {
+	if err := c.disturbed.call("Now"); err != nil {
+		return app.Object{}, err
+	}
+	return c.Content.Now()
+}

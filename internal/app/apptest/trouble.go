@@ -1,0 +1,132 @@
+package apptest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/vault"
+)
+
+// honest wants a run that met trouble to be a failure that says why, or a backup that says what it lacks: an object
+// that was listed is there as it was, or there is a problem that names it.
+func (w *world) honest(record catalog.Record, s Subject, want map[string]string) {
+	w.t.Helper()
+	if record.Status == backup.Failed {
+		if record.Failure == nil || record.Failure.Message == "" || record.Archive.Key != "" || w.hasArchive(record.ID) {
+			w.t.Errorf("a failed backup has no reason, or an archive: %+v", record)
+		}
+		return
+	}
+	if !record.Status.Good() || (record.Status == backup.Completed) != (record.ProblemsTotal == 0) {
+		w.t.Errorf("the backup is %s with %d problems", record.Status, record.ProblemsTotal)
+	}
+	contents, named := w.verified(record), map[string]bool{}
+	for _, p := range record.Problems {
+		named[p.Item] = true
+	}
+	for _, path := range s.Documents {
+		if _, ok := contents[path]; !ok {
+			w.t.Errorf("a backup that is %s lacks the document %s", record.Status, path)
+		}
+	}
+	for path, content := range want {
+		if got, ok := contents[path]; (!ok || got != content) && !named[path] {
+			w.t.Errorf("a backup that is %s has %q %s, and no problem names it", record.Status, path,
+				map[bool]string{true: "with other bytes", false: "not"}[ok])
+		}
+	}
+}
+
+// changesMeanwhile changes objects after they were listed: what is in the backup is one version or the other, and the
+// newer one is a problem. The next backup is a good one again.
+func changesMeanwhile(t *testing.T, v *vault.Vault, s Subject) {
+	w := newWorld(t, v, s.Source)
+	before := s.Objects()
+	w.source.listed = func() { s.Change(t) }
+	record := w.backup()
+	w.honest(record, s, before)
+	after, contents := s.Objects(), w.verified(record)
+	for path := range before {
+		if got, ok := contents[path]; ok && got != before[path] && got != after[path] {
+			t.Errorf("%q is in the backup with bytes that it never had", path)
+		}
+	}
+	if record.Status != backup.Partial {
+		t.Errorf("objects changed after they were listed, the backup is %s", record.Status)
+	}
+	holds(t, "the next backup", w.verified(w.completed()), s)
+}
+
+// vanishesMeanwhile removes an object after it was listed: a problem names it, and the others are there.
+func vanishesMeanwhile(t *testing.T, v *vault.Vault, s Subject) {
+	w := newWorld(t, v, s.Source)
+	before, gone := s.Objects(), ""
+	w.source.listed = func() { gone = s.Remove(t) }
+	record := w.backup()
+	w.honest(record, s, before)
+	if record.Status != backup.Partial || len(record.Problems) != 1 || record.Problems[0].Item != gone {
+		t.Errorf("%q vanished, the backup is %s: %+v", gone, record.Status, record.Problems)
+	}
+	if _, there := w.verified(record)[gone]; there {
+		t.Errorf("%q is in the backup, though it was gone", gone)
+	}
+	holds(t, "the next backup", w.verified(w.completed()), s)
+}
+
+// failing is how many calls the sweep lets fail, spread over all of them.
+func failing() int {
+	if testing.Short() {
+		return 6
+	}
+	return 20
+}
+
+// failsAtEveryCall lets one call of the adapter fail, run for run.
+func failsAtEveryCall(t *testing.T, v *vault.Vault, s Subject) {
+	undisturbed := newWorld(t, v, s.Source)
+	undisturbed.source.arm(0, nil)
+	undisturbed.completed()
+	want, fired := s.Objects(), map[string]bool{}
+	stride := max(1, undisturbed.source.calls/failing())
+	for i, n := 0, 1; n <= undisturbed.source.calls; i, n = i+1, n+stride {
+		fault := faults[i%len(faults)]
+		t.Run(fmt.Sprintf("call %d: %v", n, fault), func(t *testing.T) {
+			w := newWorld(t, v, s.Source)
+			w.source.arm(n, fault)
+			record := w.backup()
+			w.honest(record, s, want)
+			fired[w.source.fired] = true
+			w.source.arm(0, nil)
+			holds(t, "the next backup", w.verified(w.completed()), s)
+		})
+	}
+	for _, call := range []string{"Snapshot", "Open", "Read", "Now"} {
+		if !fired[call] {
+			t.Logf("no %s was among the calls that failed: %v", call, slices.Sorted(maps.Keys(fired)))
+		}
+	}
+}
+
+// applicationFails lets the application fail at its n-th request, for every n.
+func applicationFails(t *testing.T, v *vault.Vault, s Subject) {
+	if s.Fail == nil {
+		t.Skip("the application can't be made to fail")
+	}
+	want := s.Objects()
+	for n := 1; ; n++ {
+		w := newWorld(t, v, s.Source)
+		end := s.Fail(t, n)
+		record := w.backup()
+		if !end() {
+			return
+		}
+		w.honest(record, s, want)
+		if t.Failed() {
+			t.Fatalf("request %d failed", n)
+		}
+	}
+}

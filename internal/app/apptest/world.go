@@ -1,0 +1,201 @@
+package apptest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/local"
+	"lifeboat/internal/machine"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/step"
+	"lifeboat/internal/vault"
+	"lifeboat/internal/verify"
+	"lifeboat/workflow"
+)
+
+// newVault returns an empty vault on an embedded server of its own.
+func newVault(t *testing.T) *vault.Vault {
+	t.Helper()
+	server, err := local.Attach(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	access, key := server.Credentials()
+	client, err := vault.Connect(t.Context(), vault.Store{
+		Endpoint: server.URL(), Region: server.Region(), HTTP: server.HTTPClient(), AccessKey: secret.New(access), SecretKey: key,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := vault.New(client, "vault", func(context.Context) error { return nil })
+	if err := v.CreateBucket(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// world is a source in the vault, and the steps that back it up.
+type world struct {
+	t      *testing.T
+	vault  *vault.Vault
+	name   backup.Source
+	source *disturbed
+	key    keyring.Key
+	clock  time.Time
+	runs   int
+}
+
+var (
+	worlds   int
+	counting sync.Mutex
+)
+
+// newWorld returns a source of its own in the vault.
+func newWorld(t *testing.T, v *vault.Vault, source app.Source) *world {
+	t.Helper()
+	key, err := keyring.Generate("APPTEST")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counting.Lock()
+	defer counting.Unlock()
+	worlds++
+	return &world{
+		t: t, vault: v, name: backup.Source(fmt.Sprintf("source-%d", worlds)), source: &disturbed{Source: source}, key: key,
+		clock: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC),
+	}
+}
+
+// Open implements step.Sources.
+func (w *world) Open(context.Context, backup.Source) (app.Source, string, error) {
+	return w.source, "apptest", nil
+}
+
+// Notify implements step.Notifier.
+func (w *world) Notify(context.Context, catalog.Record, *catalog.Record, backup.Status) (catalog.Notified, error) {
+	return catalog.Notified{Status: "quiet"}, nil
+}
+
+// backup makes one backup with the real workflow and returns its record, an hour after the one before.
+func (w *world) backup() catalog.Record {
+	w.t.Helper()
+	w.clock = w.clock.Add(time.Hour)
+	id := backup.NewID(w.clock)
+	steps := &step.Steps{
+		Vault: w.vault, Sources: w, Signer: w.key.Private, Notifier: w, Version: "test", Holder: "test",
+		Now: func() time.Time { return w.clock }, Log: slog.New(slog.DiscardHandler),
+	}
+	engine := &machine.Engine{
+		Rand: func() float64 { return 0 }, // nobody waits before trying again
+		Invoke: func(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+			answer, err := steps.Handle(ctx, function, payload)
+			if err != nil {
+				return nil, step.Boundary{Err: err}
+			}
+			return answer, nil
+		},
+		Read: func(ctx context.Context, _, key string) (io.ReadCloser, error) {
+			body, _, err := w.vault.Open(ctx, vault.Key(key), 0, -1)
+			return body, err
+		},
+	}
+	m, err := machine.Load(workflow.Backup, workflow.BackupFunctions, machine.WithInputs("run"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	input, err := json.Marshal(events.Input{Run: events.Run{ID: id, Source: w.name, StartedBy: catalog.Starter{By: "test"}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	outcome, err := engine.Execute(w.t.Context(), m, machine.Execution{Name: string(id), Input: input})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	record, err := catalog.New(w.vault).Record(w.t.Context(), w.name, id)
+	if err != nil {
+		w.t.Fatalf("%v; the run ended with %+v", err, outcome)
+	}
+	if (outcome.Status == machine.Succeeded) != record.Status.Good() {
+		w.t.Errorf("the run ended with %+v, its record says %s", outcome, record.Status)
+	}
+	return record
+}
+
+// completed is a backup that has to succeed without a problem.
+func (w *world) completed() catalog.Record {
+	w.t.Helper()
+	record := w.backup()
+	if record.Status != backup.Completed {
+		w.t.Fatalf("the backup is %s: %+v, problems %+v", record.Status, record.Failure, record.Problems)
+	}
+	return record
+}
+
+// verified reads every byte of a backup again and returns the contents by path, and the folders with "".
+func (w *world) verified(record catalog.Record) map[string]string {
+	w.t.Helper()
+	options := verify.Options{Trusted: trusted(w.key)}
+	report, err := verify.Backup(w.t.Context(), w.vault, record, options)
+	if err != nil || !report.OK || report.Signature != authenticated {
+		w.t.Fatalf("the backup does not verify: %v, signature %q, %+v", err, report.Signature, report.Problems)
+	}
+	image, err := verify.OpenPacks(w.t.Context(), w.vault, w.name, record.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	contents := map[string]string{}
+	options.Visit = func(e entry, content io.Reader) error {
+		data, err := io.ReadAll(content)
+		contents[e.Path] = string(data)
+		return err
+	}
+	if _, err := verify.Whole(w.t.Context(), image, options); err != nil {
+		w.t.Fatal(err)
+	}
+	return contents
+}
+
+// download stores the archive of a backup as a file.
+func (w *world) download(record catalog.Record) string {
+	w.t.Helper()
+	body, _, err := w.vault.Open(w.t.Context(), vault.Archive(w.name, record.ID), 0, -1)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer body.Close()
+	path := filepath.Join(w.t.TempDir(), "archive.zip")
+	file, err := os.Create(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer file.Close()
+	if _, err := io.Copy(file, body); err != nil {
+		w.t.Fatal(err)
+	}
+	return path
+}
+
+// hasArchive reports whether the vault has an archive of the run.
+func (w *world) hasArchive(id backup.ID) bool {
+	w.t.Helper()
+	_, err := w.vault.Head(w.t.Context(), vault.Archive(w.name, id))
+	if err != nil && failure.KindOf(err) != failure.NotFound {
+		w.t.Fatal(err)
+	}
+	return err == nil
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"encoding/json"
+	"slices"
+)
+
+// Schema returns the JSON Schema (draft 2020-12) of lifeboat.yaml, for editors. It is made of the same lists of keys
+// that the parser uses. What it cannot say (that folders lie apart, that secrets resolve) the parser and
+// `lifeboat doctor` check.
+func Schema() []byte {
+	kinds := make([]any, 0, len(Kinds))
+	for _, kind := range Kinds {
+		kinds = append(kinds, sourceSchema(kind))
+	}
+	schema := object(map[string]any{
+		"vault":     location("where everything is kept: a folder, or a bucket"),
+		"state-dir": text("journals and the signing key; outside of the vault"),
+		"sources":   named("the applications to back up", map[string]any{"oneOf": kinds}),
+		"targets":   named("the applications that a restore may write to", targetSchema()),
+		"serve":     object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
+		"mail":      object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from"),
+	}, "vault")
+	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	schema["title"] = "lifeboat.yaml"
+	data, _ := json.MarshalIndent(schema, "", "  ") // cannot fail: maps, slices and text
+	return append(data, '\n')
+}
+
+func object(properties map[string]any, required ...string) map[string]any {
+	o := map[string]any{"type": "object", "properties": properties, "additionalProperties": false}
+	if len(required) > 0 {
+		o["required"] = required
+	}
+	return o
+}
+
+func text(description string) map[string]any {
+	return map[string]any{"type": "string", "description": description}
+}
+
+func list(items map[string]any) map[string]any {
+	return map[string]any{"type": "array", "items": items}
+}
+
+func named(description string, item map[string]any) map[string]any {
+	return map[string]any{
+		"type": []string{"object", "null"}, "description": description, "additionalProperties": item,
+		"propertyNames": map[string]any{"pattern": sourceName.String()},
+	}
+}
+
+func location(description string) map[string]any {
+	bucket := object(map[string]any{
+		"s3": text("s3://bucket/prefix"), "endpoint": text("URL of a store that is not AWS"), "region": text("of the bucket"),
+		"profile": text("of the AWS configuration"), "access-key": text("or a reference"), "secret-key": text("a reference"),
+	}, "s3")
+	return map[string]any{"description": description, "oneOf": []any{text("a path, or s3://bucket/prefix"), bucket}}
+}
+
+// values says what may stand at each key of a source.
+func values() map[string]map[string]any {
+	return map[string]map[string]any{
+		"url":          text("of the application"),
+		"token":        text("env:NAME, file:PATH, secretsmanager:…, ssm:…"),
+		"datasource":   location("where the application keeps its files"),
+		"metrics":      {"type": "boolean", "description": "whether statistics are backed up"},
+		"config-files": list(text("a file to keep as a secret document")),
+		"data":         text("linkding's data folder"),
+		"path":         location("the folder or bucket to back up"),
+		"include":      list(text("what is backed up")),
+		"exclude":      list(text("what is left out")),
+	}
+}
+
+// required names the keys that a source of each kind must have.
+var required = map[string][]string{
+	"zipline": {"url", "token", "datasource"}, "linkding": {"data"}, "files": {"path"},
+}
+
+func sourceSchema(kind string) map[string]any {
+	properties := map[string]any{
+		"kind": map[string]any{"const": kind},
+		"notify": object(map[string]any{
+			"to": map[string]any{"oneOf": []any{text("an address"), list(text("an address"))}},
+			"on": map[string]any{"enum": []When{OnAlways, OnProblem, OnChange}},
+		}, "to"),
+		"link": object(map[string]any{"code": map[string]any{"description": "whether a download asks for a code", "enum": []any{true, false, "on", "off"}}}),
+	}
+	for _, key := range keys[kind] {
+		properties[key] = values()[key]
+	}
+	return object(properties, slices.Concat([]string{"kind"}, required[kind])...)
+}
+
+func targetSchema() map[string]any {
+	v := values()
+	return object(map[string]any{
+		"kind": map[string]any{"const": "zipline"}, "url": v["url"], "token": v["token"], "datasource": v["datasource"],
+	}, "kind", "url", "token", "datasource")
+}
