@@ -65,7 +65,8 @@ type big struct {
 const bigObjects = 32
 
 var theBig = sync.OnceValues(func() (gofakes3.Backend, map[string]int64) {
-	store, sizes := s3mem.New(), map[string]int64{}
+	now := time.Now().UTC().Truncate(time.Second)
+	store, sizes := s3mem.New(s3mem.WithTimeSource(gofakes3.FixedTimeSource(now))), map[string]int64{}
 	content := make([]byte, 17<<20)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range content {
@@ -74,7 +75,7 @@ var theBig = sync.OnceValues(func() (gofakes3.Backend, map[string]int64) {
 	if err := store.CreateBucket(context.Background(), "files"); err != nil {
 		panic(err) // a fault of this test
 	}
-	modified := map[string]string{"Last-Modified": time.Now().UTC().Format(http.TimeFormat)}
+	modified := map[string]string{"Last-Modified": now.Format(http.TimeFormat)}
 	for n := range bigObjects {
 		name, bytes := fmt.Sprintf("file %02d.bin", n), content[n:n+1_100_000]
 		if n == bigObjects-1 {

@@ -229,6 +229,9 @@ func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, w io
 	}
 	defer body.Close()
 	reporter := c.reporter()
+	if c.json && w == c.out {
+		reporter = nil // the archive goes where its lines would go
+	}
 	reporter.Phase("download", 0, record.Archive.Bytes)
 	defer reporter.Done()
 	sum := crc32.NewIEEE()

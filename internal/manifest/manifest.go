@@ -16,6 +16,7 @@ package manifest
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"lifeboat/internal/app"
@@ -64,6 +65,7 @@ type Entry struct {
 	CRC32     CRC       `json:"crc32"`             // of the content
 	SHA256    string    `json:"sha256,omitempty"`  // of the content, hex; empty where only the store has seen the bytes
 	Modified  time.Time `json:"modified"`          // the item's own time
+	Mode      uint32    `json:"mode,omitzero"`     // Unix permission bits, where the application has them
 	Deflated  *Deflated `json:"deflated,omitzero"` // nil: stored as it is
 	Origin    *Origin   `json:"origin,omitzero"`   // of an object
 	Header    Place     `json:"header"`            // the local header
@@ -101,6 +103,9 @@ func (c *CRC) UnmarshalText(text []byte) error {
 	*c = CRC(v)
 	return nil
 }
+
+// Dir reports whether the entry is an empty directory.
+func (e Entry) Dir() bool { return strings.HasSuffix(e.Path, "/") }
 
 // Zip returns the entry as the archive's headers have it.
 func (e Entry) Zip() zipfmt.Entry {

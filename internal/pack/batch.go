@@ -122,20 +122,27 @@ func (r *reading) entry(listed app.Object) manifest.Entry {
 		origin.Settled = listed.Settled && r.object.Identity == listed.Identity
 	}
 	return manifest.Entry{
-		Path: listed.Path, Type: listed.Type, Size: r.size, CRC32: manifest.CRC(r.crc.Sum32()),
+		Path: listed.Path, Type: listed.Type, Mode: listed.Mode, Size: r.size, CRC32: manifest.CRC(r.crc.Sum32()),
 		SHA256: hex.EncodeToString(r.sha.Sum(nil)), Modified: r.object.Modified.UTC(), Origin: &origin,
 	}
+}
+
+// directory is the reading of an empty directory, of which there is nothing to read.
+func directory(o app.Object) *reading {
+	r := newReading(o)
+	r.steady = true
+	return r
 }
 
 // equal returns the previous entry with what is known now, where the bytes are the same.
 func (r *reading) equal(item Item) (manifest.Entry, bool) {
 	before := item.Previous
 	if before == nil || !r.steady || before.Size != r.size || before.SHA256 == "" ||
-		before.SHA256 != hex.EncodeToString(r.sha.Sum(nil)) || !before.Modified.Equal(r.object.Modified) {
+		before.SHA256 != hex.EncodeToString(r.sha.Sum(nil)) || !sameTime(before.Modified, r.object.Modified) {
 		return manifest.Entry{}, false
 	}
 	same := *before
-	same.Origin = r.entry(*item.Object).Origin
+	same.Origin, same.Mode = r.entry(*item.Object).Origin, item.Object.Mode
 	return same, true
 }
 

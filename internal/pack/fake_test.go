@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -28,26 +29,35 @@ func TestMain(m *testing.M) { vaulttest.Main(m) }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-// stream of bytes that do not repeat soon, the same for the same seed.
+// noise is bytes that repeat after an odd while only, the same for the same seed. (Made byte by byte they would take
+// most of a test's time.)
 type noise struct {
-	state uint64
-	word  uint64
-	have  int
+	block []byte
+	at    int
+}
+
+var blocks sync.Map // of seeds
+
+func newNoise(seed uint64) *noise {
+	block, ok := blocks.Load(seed)
+	if !ok {
+		random := rand.New(rand.NewPCG(seed, 7))
+		data := make([]byte, 65_537)
+		for i := range data {
+			data[i] = byte(random.Uint32())
+		}
+		block, _ = blocks.LoadOrStore(seed, data)
+	}
+	return &noise{block: block.([]byte)}
 }
 
 func (n *noise) Read(p []byte) (int, error) {
-	for i := range p {
-		if n.have == 0 {
-			n.state = n.state*6364136223846793005 + 1442695040888963407
-			n.word, n.have = n.state^n.state>>29, 8
-		}
-		p[i] = byte(n.word)
-		n.word, n.have = n.word>>8, n.have-1
-	}
-	return len(p), nil
+	c := copy(p, n.block[n.at:])
+	n.at = (n.at + c) % len(n.block)
+	return c, nil
 }
 
-func content(seed uint64, size int64) io.Reader { return io.LimitReader(&noise{state: seed}, size) }
+func content(seed uint64, size int64) io.Reader { return io.LimitReader(newNoise(seed), size) }
 
 // version is one state of a fake object.
 type version struct {
@@ -158,10 +168,13 @@ type world struct {
 	fake  *fake
 }
 
+// testPart is a short part; one that is cut for a header must still have 5 MiB.
+const testPart = vault.MinPart + 70_000
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, store: vaulttest.New(t), fake: newFake()}
-	w.Packer = &Packer{Vault: w.store.Vault, Source: "photos", Backup: "20261121T120000Z-aaaaaa", Open: w.fake.Open, part: vault.MinPart}
+	w.Packer = &Packer{Vault: w.store.Vault, Source: "photos", Backup: "20261121T120000Z-aaaaaa", Open: w.fake.Open, part: testPart}
 	return w
 }
 

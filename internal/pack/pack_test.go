@@ -142,16 +142,17 @@ func TestSmallBatch(t *testing.T) {
 	w := newWorld(t)
 	var items []Item
 	var want expected
-	for i, size := range []int64{0, 1, 10_000, 300_000} {
+	for i, size := range []int64{2, 10_000, 300_000} {
 		for _, name := range sortedKeys(behaviours) {
 			b := behaviours[name]
-			if size < 2 && strings.Contains(name, "shrink") {
-				continue
-			}
 			path := fmt.Sprintf("%s %d", name, i)
 			items = append(items, w.item(path, b, size))
 			want.add(b.expect(path, size))
 		}
+	}
+	for _, name := range []string{"empty", "empty too"} {
+		items = append(items, w.item(name, behaviours["steady"], 0))
+		want.add(name+": version 0", "", "")
 	}
 	items = append(items, Item{Document: new(w.document("export.json", []byte("deflated"), 20))})
 	result := w.pack(items)
@@ -181,7 +182,7 @@ func TestStream(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			names := sortedKeys(behaviours)
 			random.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
-			sizes := []int64{2, 1000, 1 << 20, 3 << 20, 5<<20 - 40, 5 << 20, 6 << 20, 11 << 20}
+			sizes := []int64{2, 1000, 1 << 20, testPart - 40, testPart, 11 << 20}
 			large := w.item("large", behaviours["steady"], LargeObject)
 			items := []Item{large}
 			var want expected
@@ -202,7 +203,7 @@ func TestStream(t *testing.T) {
 
 // TestRollBack takes entries back from every place of a part: lead is what lies before, in bytes of its part.
 func TestRollBack(t *testing.T) {
-	const part = int64(vault.MinPart)
+	const part = int64(testPart)
 	header := func(name string) int64 { return zipfmt.Entry{Name: name}.LocalSize() }
 	leads := map[string]int64{
 		"at the beginning":      0,
@@ -212,13 +213,21 @@ func TestRollBack(t *testing.T) {
 		"no room but a header":  part - header("object"),
 		"one byte after header": part - header("object") - 1,
 	}
+	large, small := part+part/2, int64(100)
+	chains := map[string][]struct {
+		name string // of one length with "object"
+		what string
+		size int64
+	}{
+		"then one that stays": {
+			{"large1", "unchanged", large}, {"large2", "unreadable", large}, {"small1", "unchanged", small},
+			{"small2", "unreadable at last", small}, {"small3", "keeps changing", small}, {"end", "steady", small},
+		},
+		"then the end": {{"large1", "unreadable at last", large}, {"small1", "shrinks while it is read", small}, {"small2", "unreadable", small}},
+	}
 	for where, lead := range leads {
-		for _, what := range []string{"unchanged", "unreadable", "unreadable at last", "keeps changing", "shrinks while it is read"} {
-			size := int64(100)
-			if strings.HasPrefix(what, "un") && !strings.HasSuffix(what, "last") {
-				size = 2*part + part/2
-			}
-			t.Run(where+", "+what, func(t *testing.T) {
+		for then, chain := range chains {
+			t.Run(where+", "+then, func(t *testing.T) {
 				w := newWorld(t)
 				var items []Item
 				var want expected
@@ -226,13 +235,9 @@ func TestRollBack(t *testing.T) {
 					items = append(items, w.item("lead", behaviours["steady"], lead-header("lead")))
 					want.add("lead: version 0", "", "")
 				}
-				for _, name := range []string{"object", "twice!"} { // names of one length
-					items = append(items, w.item(name, behaviours[what], size))
-					want.add(behaviours[what].expect(name, size))
-				}
-				if lead != part/2 { // otherwise the batch ends with what is taken back
-					items = append(items, w.item("end", behaviours["steady"], 1000))
-					want.add("end: version 0", "", "")
+				for _, c := range chain {
+					items = append(items, w.item(c.name, behaviours[c.what], c.size))
+					want.add(behaviours[c.what].expect(c.name, c.size))
 				}
 				result := Result{Batch: 1}
 				if err := w.packLarge(t.Context(), items, &result); err != nil {
@@ -250,7 +255,7 @@ func TestNothingRemains(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			result := w.pack([]Item{
-				w.item("a", behaviours["unchanged"], size), w.item("b", behaviours["gone"], size), w.item("c", behaviours["unreadable"], size),
+				w.item("a", behaviours["unchanged"], size), w.item("b", behaviours["gone"], 1000), w.item("c", behaviours["unreadable"], 1000),
 			})
 			if len(result.Packs)+len(result.Entries) > 0 || len(result.Unchanged) != 1 || len(result.Findings) != 2 {
 				t.Errorf("%+v", result)
@@ -356,7 +361,7 @@ func TestSourceTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			o := w.fake.object("a", version{size: size, after: size / 2, readErr: failure.New(failure.Transient, "the network is down")})
-			_, err := w.Pack(t.Context(), 1, []Item{w.item("b", behaviours["steady"], size), {Object: &o}})
+			_, err := w.Pack(t.Context(), 1, []Item{w.item("b", behaviours["steady"], 1000), {Object: &o}})
 			if failure.KindOf(err) != failure.Transient {
 				t.Errorf("%v", err)
 			}

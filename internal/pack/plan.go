@@ -15,6 +15,7 @@ import (
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/zipfmt"
 )
 
 // Limits of a batch. zip-assembly: packs below 32 MiB miss the request goals, a buffer per pack bounds memory.
@@ -85,7 +86,8 @@ func Make(documents []Document, objects []app.Object, previous map[string]manife
 		o := &objects[i]
 		item := Item{Object: o}
 		if before, ok := previous[o.Path]; ok && reusable(before, *o) {
-			if before.Origin.Settled && !rehash {
+			if o.Dir || before.Origin.Settled && !rehash {
+				before.Mode = o.Mode
 				plan.Reused = append(plan.Reused, before)
 				continue
 			}
@@ -114,8 +116,19 @@ func Make(documents []Document, objects []app.Object, previous map[string]manife
 // reusable reports whether the entry may still hold the object's bytes. The time is part of the local header, so a
 // touched file is packed anew.
 func reusable(before manifest.Entry, o app.Object) bool {
+	if o.Dir { // it has no bytes
+		return before.Dir() && sameTime(before.Modified, o.Modified)
+	}
 	return before.Origin != nil && before.Origin.Identity != "" && before.Origin.Identity == o.Identity &&
-		before.Origin.Key == o.Key && before.Size == o.Size && before.Modified.Equal(o.Modified) && before.Type == o.Type
+		before.Origin.Key == o.Key && before.Size == o.Size && sameTime(before.Modified, o.Modified) && before.Type == o.Type
+}
+
+// sameTime reports whether two times are one in a local header. A store may tell an object's time more exactly in a
+// listing than in an answer.
+func sameTime(a, b time.Time) bool {
+	dateA, clockA := zipfmt.DOSTime(a)
+	dateB, clockB := zipfmt.DOSTime(b)
+	return dateA == dateB && clockA == clockB
 }
 
 // batches cuts items by bytes and count, in the order of their times: what was made together dies together.

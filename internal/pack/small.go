@@ -107,6 +107,10 @@ func (p *Packer) fetch(ctx context.Context, s *slot) error {
 		return p.fetchDocument(ctx, s)
 	}
 	listed := *s.item.Object
+	if listed.Dir {
+		s.data, s.entry = s.data[:0], directory(listed).entry(listed)
+		return nil
+	}
 	r, err := p.fetchSteady(ctx, s, listed)
 	if err != nil {
 		f, err := lost(err, listed)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -32,9 +33,10 @@ type Result struct {
 
 // Folder is a folder that is restored into, once.
 type Folder struct {
-	root   *os.Root
-	result Result
-	last   written
+	root    *os.Root
+	result  Result
+	folders []manifest.Entry // empty directories that were made
+	last    written
 }
 
 // written is the file that was written last; empty after it was taken back, and for an entry that wrote none.
@@ -71,7 +73,51 @@ func (f *Folder) Close() error { return f.root.Close() }
 // content is checked again while it is written, and what does not match is not left behind.
 func (f *Folder) Restore(ctx context.Context, image verify.Image, progress func(items, bytes int64)) (Result, error) {
 	_, err := verify.Whole(ctx, image, verify.Options{Visit: f.put, Found: f.found, Progress: progress})
+	f.finishFolders()
 	return f.result, err
+}
+
+// finishFolders gives empty directories their times and modes, after nothing is written into their parents any more.
+func (f *Folder) finishFolders() {
+	for _, e := range slices.Backward(f.folders) {
+		name := filepath.FromSlash(strings.TrimSuffix(e.Path, "/"))
+		err := f.root.Chmod(name, permissions(e, 0o755))
+		if err == nil && datable(e.Modified) {
+			err = f.root.Chtimes(name, e.Modified, e.Modified)
+		}
+		if err != nil {
+			f.problem(app.Finding{Severity: app.Problem, Kind: "not written", Item: e.Path, Message: fmt.Sprintf("did not get its time and mode: %v", err)})
+		}
+	}
+}
+
+// permissions returns the mode that an entry is restored with: its own, without set-id bits, or the default.
+func permissions(e manifest.Entry, otherwise fs.FileMode) fs.FileMode {
+	switch {
+	case e.Mode != 0:
+		return fs.FileMode(e.Mode) & fs.ModePerm
+	case e.Secret:
+		return 0o600
+	}
+	return otherwise
+}
+
+func (f *Folder) makeFolder(e manifest.Entry) error {
+	name := filepath.FromSlash(strings.TrimSuffix(e.Path, "/"))
+	info, err := f.root.Lstat(name)
+	switch {
+	case err == nil && info.IsDir():
+		f.result.Existing++
+		return nil
+	case err == nil:
+		return errors.New("something that is no folder has its name already")
+	}
+	if err := f.root.MkdirAll(name, 0o755); err != nil {
+		return err
+	}
+	f.folders = append(f.folders, e)
+	f.result.Written++
+	return nil
 }
 
 // found takes back a file whose content turned out to be wrong. It touches nothing but what this restore wrote.
@@ -94,7 +140,7 @@ func (f *Folder) problem(p app.Finding) {
 // local says why a path of an archive cannot be a path below a folder.
 func local(name string) error {
 	switch {
-	case !filepath.IsLocal(filepath.FromSlash(name)), name != path.Clean(name), strings.ContainsAny(name, "\x00\\"):
+	case !filepath.IsLocal(filepath.FromSlash(name)), strings.TrimSuffix(name, "/") != path.Clean(name), strings.ContainsAny(name, "\x00\\"):
 		return errors.New("its name leads out of the folder, or is no name for a file")
 	}
 	return nil
@@ -136,17 +182,16 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 func (f *Folder) write(e manifest.Entry, content io.Reader) error {
+	if e.Dir() {
+		return f.makeFolder(e)
+	}
 	name := filepath.FromSlash(e.Path)
 	if dir := filepath.Dir(name); dir != "." {
 		if err := f.root.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	mode := fs.FileMode(0o644)
-	if e.Secret {
-		mode = 0o600
-	}
-	out, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	out, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permissions(e, 0o644)|0o200)
 	if errors.Is(err, fs.ErrExist) {
 		return f.compare(name, content)
 	}
@@ -154,6 +199,9 @@ func (f *Folder) write(e manifest.Entry, content io.Reader) error {
 		return err
 	}
 	n, err := io.Copy(out, content)
+	if err == nil && e.Mode != 0 {
+		err = out.Chmod(permissions(e, 0)) // the umask of this process is not the file's
+	}
 	if err = errors.Join(err, out.Close()); err == nil && datable(e.Modified) {
 		err = f.root.Chtimes(name, e.Modified, e.Modified)
 	}

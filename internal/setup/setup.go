@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/app/linkding"
 	"lifeboat/internal/app/zipline"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -54,9 +56,18 @@ func (s *Sources) Open(ctx context.Context, name backup.Source) (app.Source, str
 }
 
 func (s *Sources) make(ctx context.Context, c config.Source) (app.Source, error) {
-	if c.Kind != "zipline" {
-		return nil, failure.New(failure.Usage, "kind %s is not served yet", c.Kind)
+	switch c.Kind {
+	case "zipline":
+		return s.makeZipline(ctx, c)
+	case "linkding":
+		return linkding.New(linkding.Options{Data: c.Datasource.Folder, Include: c.Include})
+	case "files":
+		return makeFiles(ctx, c)
 	}
+	return nil, failure.New(failure.Usage, "kind %s is not served yet", c.Kind)
+}
+
+func (s *Sources) makeZipline(ctx context.Context, c config.Source) (app.Source, error) {
 	token, err := c.Token.Resolve()
 	if err != nil {
 		return nil, err
@@ -71,12 +82,27 @@ func (s *Sources) make(ctx context.Context, c config.Source) (app.Source, error)
 	return zipline.New(options)
 }
 
+func makeFiles(ctx context.Context, c config.Source) (app.Source, error) {
+	options := files.Options{Path: c.Datasource.Folder, Include: c.Include, Exclude: c.Exclude}
+	if c.Datasource.Bucket != nil {
+		var err error
+		if options.Bucket, err = bucket(ctx, *c.Datasource.Bucket); err != nil {
+			return nil, err
+		}
+	}
+	return files.New(options)
+}
+
 // Datasource opens the place where an application keeps its files.
 func Datasource(ctx context.Context, l config.Location) (datasource.Datasource, error) {
 	if l.Bucket == nil {
 		return datasource.NewFolder(l.Folder, nil), nil
 	}
-	store, err := Store(*l.Bucket)
+	return bucket(ctx, *l.Bucket)
+}
+
+func bucket(ctx context.Context, b config.Bucket) (*datasource.Bucket, error) {
+	store, err := Store(b)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +110,7 @@ func Datasource(ctx context.Context, l config.Location) (datasource.Datasource, 
 	if err != nil {
 		return nil, err
 	}
-	return datasource.NewBucket(client, l.Bucket.Name, l.Bucket.Prefix), nil
+	return datasource.NewBucket(client, b.Name, b.Prefix), nil
 }
 
 // Store resolves how to reach a bucket.

@@ -13,7 +13,8 @@
 //	func TestConformance(t *testing.T) { apptest.Run(t, subject) }
 //
 // It is a package for tests only: nothing else imports it. It stores nothing but in folders of the test. A subject of a
-// dozen objects is enough: the suite makes a backup for each of some twenty calls that fail.
+// dozen objects, at least half of them with bytes, is enough: the suite makes a backup for each of some twenty calls
+// that fail.
 package apptest
 
 import (

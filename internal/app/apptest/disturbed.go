@@ -17,12 +17,16 @@ type disturbed struct {
 	listed func() // is called once after the next snapshot; may be nil
 
 	mutex   sync.Mutex
-	objects []app.Object // of the last snapshot
-	calls   int          // of Snapshot, Open, Read and Now since arm
-	failAt  int          // 0: never
+	objects []app.Object   // of the last snapshot
+	calls   map[string]int // since arm, by the words of calls
+	fails   string         // the call that fails; "": none
+	failAt  int            // which of them, from 1
 	fault   error
-	fired   string // the call that failed
+	fired   bool
 }
+
+// calls are the words for what the pipeline asks of an adapter.
+var calls = []string{"Snapshot", "Open", "Read", "Now"}
 
 // errEarlyEnd makes a read end as if nothing were left, without an error.
 var errEarlyEnd = errors.New("ends early")
@@ -40,21 +44,24 @@ var faults = []error{
 	failure.New(failure.Exhausted, "told to fail: full"),
 }
 
-// arm lets the n-th call from now on fail, once.
-func (d *disturbed) arm(n int, fault error) {
+// arm lets the n-th call of that word fail, once.
+func (d *disturbed) arm(call string, n int, fault error) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	d.calls, d.failAt, d.fault, d.fired = 0, n, fault, ""
+	d.calls, d.fails, d.failAt, d.fault, d.fired = map[string]int{}, call, n, fault, false
 }
 
 // call returns the error of a call, if it is the one that fails.
-func (d *disturbed) call(name string) error {
+func (d *disturbed) call(word string) error {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if d.calls++; d.calls != d.failAt {
+	if d.fails == "" {
 		return nil
 	}
-	d.fired = name
+	if d.calls[word]++; word != d.fails || d.calls[word] != d.failAt {
+		return nil
+	}
+	d.fired = true
 	return d.fault
 }
 

@@ -211,7 +211,7 @@ func (o *original) same() bool {
 // stillAlone is errChanged once somebody has connected in WAL mode.
 func (o *original) stillAlone() error {
 	info, err := o.file.Stat()
-	if err != nil || o.beside("-wal") != nil || o.beside("-shm") != nil || info.Size() != o.info.Size() || !info.ModTime().Equal(o.info.ModTime()) {
+	if err != nil || o.beside("-wal") != nil || info.Size() != o.info.Size() || !info.ModTime().Equal(o.info.ModTime()) {
 		return errChanged
 	}
 	return nil
@@ -244,7 +244,8 @@ func (o *original) copyFiles(ctx context.Context, dir, to, suffix string) error 
 	if err := copyFile(ctx, raw, io.NewSectionReader(o.file, 0, o.info.Size())); err != nil {
 		return err
 	}
-	if o.beside("-shm") != nil || suffix == "-journal" && o.beside("-wal") != nil {
+	sign := map[string]string{"-wal": "-shm", "-journal": "-wal"}[suffix] // what a connection in WAL mode would make
+	if o.beside(sign) != nil {
 		return errChanged
 	}
 	return onlineBackup(ctx, dsn(raw, "mode=rw"), to, nil)

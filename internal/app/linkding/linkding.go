@@ -100,6 +100,9 @@ func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (a
 		return app.Facts{}, temporary(err)
 	}
 	defer os.RemoveAll(dir)
+	if dir, err = filepath.Abs(dir); err != nil {
+		return app.Facts{}, temporary(err)
+	}
 	begun := s.options.Now()
 	copied, modified, err := s.copyDatabase(ctx, dir)
 	if err != nil {
