@@ -270,4 +270,3 @@ func secrets(yes bool) string {
 	}
 	return "no"
 }
-

@@ -41,11 +41,6 @@ type findingMessage struct {
 	Kind string `json:"kind,omitempty"`
 }
 
-// ailing is the end of an examination that found trouble; every finding has been shown.
-type ailing struct{ first doctor.Finding }
-
-func (a ailing) Error() string { return a.first.Message }
-
 func (c *cli) doctor(ctx context.Context, store bool) error {
 	var all []doctor.Finding
 	report := func(f doctor.Finding) {
@@ -130,7 +125,7 @@ func examined(ctx context.Context, sources *setup.Sources, s config.Source) doct
 	if p, ok := source.(prober); ok {
 		out.Probe = p.Probe
 	}
-	if s.Datasource.Folder != "" || s.Datasource.Bucket != nil {
+	if s.Kind != "linkding" { // whose data folder is more than files
 		out.Datasource, out.Err = setup.Datasource(ctx, s.Datasource)
 	}
 	return out
@@ -172,7 +167,8 @@ func (c *cli) diagnosis(all []doctor.Finding) error {
 	c.say("%d checks, %d trouble, %d %s", len(all), trouble, warnings, plural(warnings, "warning"))
 	for _, f := range all {
 		if f.Level == doctor.Trouble {
-			return ailing{f}
+			return failure.New(f.Kind, "%d of %d checks found trouble; the first is %s %s: %s", trouble, len(all), f.Check, f.Subject, f.Message).
+				WithHint("%s", f.Hint)
 		}
 	}
 	return nil

@@ -42,6 +42,7 @@ func TestRealInstance(t *testing.T) {
 	t.Parallel()
 	heavy(t)
 	folder, p := fixture(t)
+	p.asPeopleGetIt()
 	first := p.backup(0)
 	if first.Status != "completed" || first.Documents != 1 || first.Objects != 65 || first.PackedObjects != 65 || len(first.Problems) > 0 {
 		t.Errorf("first backup: %+v", first)

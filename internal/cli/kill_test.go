@@ -119,6 +119,7 @@ func (b big) place(t *testing.T) (p *place, reads func(key string) int) {
 	p.config("datasource: ./uploads", fmt.Sprintf(
 		"datasource: {s3: s3://files, endpoint: %q, region: us-east-1, access-key: env:FILES_KEY, secret-key: env:FILES_SECRET}", store.URL))
 	p.env = append(p.env, "FILES_KEY=key", "FILES_SECRET=secret")
+	p.asPeopleGetIt()
 	return p, func(key string) int {
 		mutex.Lock()
 		defer mutex.Unlock()

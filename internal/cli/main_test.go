@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,7 +38,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(programVariable) != "" {
 		os.Exit(program())
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	_ = os.RemoveAll(builtFolder)
+	os.Exit(code)
 }
 
 func program() int {
@@ -46,6 +49,30 @@ func program() int {
 		c.zipline = zipline.Options{Timeout: wait, ExportTimeout: wait, IdleTimeout: wait}
 	}
 	return c.main(os.Args[1:])
+}
+
+// builtFolder holds the program without the race detector, where a test has built it.
+var builtFolder string
+
+// built builds the program as people get it, once; "" where there is no go command.
+var built = sync.OnceValue(func() string {
+	folder, err := os.MkdirTemp("", "lifeboat")
+	if err != nil {
+		return ""
+	}
+	builtFolder = folder
+	name := filepath.Join(folder, "lifeboat")
+	if err := exec.Command("go", "build", "-o", name, "lifeboat/cmd/lifeboat").Run(); err != nil {
+		return ""
+	}
+	return name
+})
+
+// asPeopleGetIt makes the place's commands run without the race detector, which is slow and needs much memory.
+func (p *place) asPeopleGetIt() {
+	if raceEnabled && built() != "" {
+		p.binary = built()
+	}
 }
 
 // place is a folder with a lifeboat.yaml, and a Zipline beside it.
@@ -143,7 +170,6 @@ type result struct {
 	args     []string
 	code     int
 	out, err string
-	usage    *syscall.Rusage
 }
 
 // run runs a command to its end.
@@ -157,7 +183,6 @@ func (p *place) run(args ...string) result {
 		p.Fatal(err)
 	}
 	r := result{T: p.T, args: args, code: cmd.ProcessState.ExitCode(), out: out.String(), err: errs.String()}
-	r.usage, _ = cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if strings.Contains(r.err, "DATA RACE") || strings.Contains(r.err, "panic:") {
 		p.Fatalf("lifeboat %s:\n%s", strings.Join(args, " "), r.err)
 	}

@@ -47,6 +47,14 @@ Nothing is written before everything was checked. A folder that is not empty is 
 }
 
 func (c *cli) restore(ctx context.Context, arg, name string, into bool) error {
+	if looksLikeFile(arg) {
+		if b, done, err := foreign(ctx, arg); err != nil {
+			return err
+		} else if b != nil {
+			defer done()
+			return c.restoreForeign(ctx, arg, b, name, into)
+		}
+	}
 	image, trusted, closeImage, err := c.image(ctx, arg)
 	if err != nil {
 		return err

@@ -135,9 +135,6 @@ func (c *cli) fail(err error) int {
 		}
 		return exitPartial
 	}
-	if a, ok := errors.AsType[ailing](err); ok {
-		return a.first.Kind.ExitCode()
-	}
 	kind, hint := failure.KindOf(err), failure.HintOf(err)
 	if isCobraUsage(err) {
 		kind, hint = failure.Usage, "`lifeboat --help` shows the commands"

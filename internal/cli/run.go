@@ -68,6 +68,10 @@ func (s shown) Phase(name string, items, bytes int64) { s.Reporter.Phase(name, i
 func (s shown) Add(items, bytes int64)                { s.Reporter.Add(items, bytes) }
 
 func (r *runner) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+	var request events.Request
+	if json.Unmarshal(payload, &request) == nil && request.Step == "abort" {
+		r.reporter.Fail()
+	}
 	answer, err := r.steps.Handle(ctx, function, payload)
 	if err != nil {
 		return nil, step.Boundary{Err: err}
@@ -238,12 +242,14 @@ func (r *runner) conclude(ctx context.Context, run events.Run, outcome machine.O
 		}
 		return r.session.catalog.Record(after, run.Source, run.ID)
 	case machine.Aborted:
+		r.reporter.Fail()
 		err := r.steps.End(after, run, backup.Canceled, catalog.Failure{Kind: failure.Canceled.String(), Message: "stopped by a person or the system"})
 		return catalog.Record{}, errors.Join(failure.New(failure.Canceled, "stopped: backup %s is not complete", run.ID).
 			WithHint("the same command goes on where it stopped"), err)
 	}
 	kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
 	if !outcome.Caught {
+		r.reporter.Fail()
 		why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
 		if err := r.steps.End(after, run, backup.Failed, why); err != nil {
 			return catalog.Record{}, err

@@ -146,7 +146,7 @@ compared with what was there before, until somebody accepts the new state.`,
 			}
 			defer s.close()
 			if !r.Suspicious() {
-				return failure.New(failure.Conflict, "backup %s is not suspicious", r.ID)
+				return failure.New(failure.Conflict, "backup %s is not suspicious", r.ID).WithHint("there is nothing to accept; `lifeboat status` shows what is")
 			}
 			_, err = s.catalog.Update(cmd.Context(), r.Source, r.ID, func(r *catalog.Record) error {
 				r.Accepted = true

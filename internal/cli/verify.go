@@ -40,6 +40,12 @@ Exit codes: 0 everything matches, 13 something does not.`,
 }
 
 func (c *cli) verifyFile(ctx context.Context, name string) error {
+	if b, done, err := foreign(ctx, name); err != nil {
+		return c.unreadable(name, err)
+	} else if b != nil {
+		defer done()
+		return c.verifyForeign(name, b)
+	}
 	image, file, err := verify.OpenFile(ctx, name)
 	if err != nil {
 		return c.unreadable(name, err)

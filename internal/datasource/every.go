@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -61,10 +62,11 @@ func replaced(listed types.Object) bool {
 	return strings.ContainsRune(aws.ToString(listed.Key), utf8.RuneError)
 }
 
+// any returns a listed object. Its time is in whole seconds, as in the answer to a GET: some stores list fractions.
 func (b *Bucket) any(key string, listed types.Object) app.Object {
 	size, modified := aws.ToInt64(listed.Size), aws.ToTime(listed.LastModified)
 	return app.Object{
-		Key: key, Size: size, Modified: modified.UTC(), Settled: true,
+		Key: key, Size: size, Modified: modified.UTC().Truncate(time.Second), Settled: true,
 		Identity: identity(aws.ToString(listed.ETag), size, modified),
 	}
 }

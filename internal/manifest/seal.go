@@ -147,12 +147,17 @@ func (s Seal) Check(m *Reader, entries int, trusted ...ed25519.PublicKey) (Authe
 
 // verify returns the key that made the signature.
 func (s Signature) verify(digest string) (ed25519.PublicKey, bool) {
-	strict := base64.StdEncoding.Strict()
-	raw, err := strict.DecodeString(s.PublicKey)
-	signature, err2 := strict.DecodeString(s.Signature)
+	raw, ok := decode64(s.PublicKey)
+	signature, ok2 := decode64(s.Signature)
 	key := ed25519.PublicKey(raw)
-	if err != nil || err2 != nil || len(raw) != ed25519.PublicKeySize || s.ID != KeyID(key) {
+	if !ok || !ok2 || len(raw) != ed25519.PublicKeySize || s.ID != KeyID(key) {
 		return nil, false
 	}
 	return key, ed25519.Verify(key, message(digest), signature)
+}
+
+// decode64 takes the one spelling that Sign writes; the decoder would skip newlines.
+func decode64(text string) ([]byte, bool) {
+	data, err := base64.StdEncoding.DecodeString(text)
+	return data, err == nil && base64.StdEncoding.EncodeToString(data) == text
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
@@ -173,7 +174,14 @@ func (s *SMTP) wrap(ctx context.Context, err error) error {
 	case errors.Is(err, gomail.ErrNoSupportedAuthDiscovered), errors.Is(err, gomail.ErrPlainAuthNotSupported):
 		return failure.New(failure.Denied, "%s: the server takes no password in a way that is safe", doing).WithHint("use smtps://")
 	}
-	return failure.New(failure.Transient, "%s: %s", doing, words)
+	var dialing *net.OpError
+	if errors.As(err, &dialing) && dialing.Op == "dial" {
+		words = "the server does not answer"
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			words += ": connection refused"
+		}
+	}
+	return failure.New(failure.Transient, "%s: %s", doing, words).WithHint("check mail: {smtp: …}, and that the mail server runs")
 }
 
 func isAuth(code int) bool { return code == 530 || code == 534 || code == 535 || code == 538 }

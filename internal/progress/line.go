@@ -21,10 +21,13 @@ type state struct {
 	rate       float64 // bytes per second, recent; of the whole phase once it has ended; 0: not known
 	left       left
 	ended      bool
+	failed     bool // it ended before its work was done
 }
 
 // complete reports whether all that was announced is done.
-func (s state) complete() bool { return s.items >= s.totalItems && s.bytes >= s.totalBytes }
+func (s state) complete() bool {
+	return !s.failed && s.items >= s.totalItems && s.bytes >= s.totalBytes
+}
 
 // percent returns how much is done, rounded down, of the bytes or else of the items; false when the total is not
 // known or turned out too low.
@@ -57,6 +60,8 @@ func (s state) fields() []string {
 func (s state) mark() string {
 	percent, known := s.percent()
 	switch {
+	case s.failed:
+		return "failed"
 	case s.ended && s.complete():
 		return " done"
 	case s.ended:
@@ -122,7 +127,7 @@ func (s state) line(width int) string {
 type message struct {
 	Type       string    `json:"message_type"` // "progress"
 	Phase      string    `json:"phase,omitempty"`
-	State      string    `json:"state,omitempty"` // running, done (all of it), ended (less than announced)
+	State      string    `json:"state,omitempty"` // running, done (all of it), ended (less than announced), failed
 	Note       string    `json:"note,omitempty"`
 	Items      int64     `json:"items,omitzero"`
 	TotalItems int64     `json:"total_items,omitzero"` // left out: not known
@@ -140,6 +145,8 @@ func (s state) message() message {
 		Elapsed: seconds(s.elapsed), Rate: int64(s.rate),
 	}
 	switch {
+	case s.failed:
+		m.State = "failed"
 	case s.ended && s.complete():
 		m.State = "done"
 	case s.ended:

@@ -99,16 +99,18 @@ func widthOf(out io.Writer) func() int {
 
 func (r *Reporter) silent() bool { return r == nil || r.mode == Quiet }
 
-// Phase begins a phase and ends the one before it. A total of 0 means that nobody knows it.
+// Phase begins a phase and ends the one before it; one of the same name has failed, and is tried again. A total of 0
+// means that nobody knows it.
 func (r *Reporter) Phase(name string, totalItems, totalBytes int64) {
 	if r.silent() {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end()
+	name = plain.Text(name)
+	r.end(r.phase != nil && r.phase.phase == name)
 	p := &phase{
-		state: state{phase: plain.Text(name), totalItems: totalItems, totalBytes: totalBytes},
+		state: state{phase: name, totalItems: totalItems, totalBytes: totalBytes},
 		began: r.now(),
 		stop:  make(chan struct{}),
 	}
@@ -180,11 +182,21 @@ func (r *Reporter) Done() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end()
+	r.end(false)
+}
+
+// Fail ends the phase, if one is open, as one that did not get through.
+func (r *Reporter) Fail() {
+	if r.silent() {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end(true)
 }
 
 // end shows the last line of the open phase.
-func (r *Reporter) end() {
+func (r *Reporter) end(failed bool) {
 	p := r.phase
 	if p == nil {
 		return
@@ -192,7 +204,7 @@ func (r *Reporter) end() {
 	r.phase = nil
 	close(p.stop)
 	s := p.state
-	s.ended, s.elapsed = true, r.now().Sub(p.began)
+	s.ended, s.failed, s.elapsed = true, failed, r.now().Sub(p.began)
 	if s.elapsed > 0 {
 		s.rate = float64(s.bytes) / s.elapsed.Seconds()
 	}

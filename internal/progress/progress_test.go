@@ -247,3 +247,28 @@ func TestModeFor(t *testing.T) {
 		}
 	}
 }
+
+// TestFail: a phase that did not get through says so, also when it is tried again.
+func TestFail(t *testing.T) {
+	for mode, want := range map[progress.Mode]string{
+		progress.Plain: "snapshot failed  in 0.0 s\nsnapshot failed  in 0.0 s\nnotify    done  in 0.0 s\n",
+		progress.JSON: `{"message_type":"progress","phase":"snapshot","state":"failed"}
+{"message_type":"progress","phase":"snapshot","state":"failed"}
+{"message_type":"progress","phase":"notify","state":"done"}
+`,
+		progress.Quiet: "",
+	} {
+		var out strings.Builder
+		at := time.Now()
+		r := progress.New(&out, progress.Options{Mode: mode, Now: func() time.Time { return at }})
+		r.Phase("snapshot", 0, 0)
+		r.Phase("snapshot", 0, 0) // again
+		r.Fail()
+		r.Fail()
+		r.Phase("notify", 0, 0)
+		r.Done()
+		if out.String() != want {
+			t.Errorf("mode %d: %q, want %q", mode, out.String(), want)
+		}
+	}
+}

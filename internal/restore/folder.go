@@ -77,6 +77,14 @@ func (f *Folder) Restore(ctx context.Context, image verify.Image, progress func(
 	return f.result, err
 }
 
+// RestoreForeign writes the entries of an archive that is not lifeboat's, and was checked by whoever reads it: each
+// hands them to put, one after the other.
+func (f *Folder) RestoreForeign(each func(put func(e manifest.Entry, content io.Reader) error) error) (Result, error) {
+	err := each(f.put)
+	f.finishFolders()
+	return f.result, err
+}
+
 // finishFolders gives empty directories their times and modes, after nothing is written into their parents any more.
 func (f *Folder) finishFolders() {
 	for _, e := range slices.Backward(f.folders) {

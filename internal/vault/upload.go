@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/url"
@@ -11,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
 
 	"lifeboat/internal/failure"
 )
@@ -72,7 +74,7 @@ func (v *Vault) CopyPart(ctx context.Context, u Upload, number int, from Key, of
 		CopySourceRange: new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
 	})
 	if err != nil {
-		return Part{}, wrap(err, "copy part %d of %s from %s", number, u.Key, from)
+		return Part{}, shorter(wrap(err, "copy part %d of %s from %s", number, u.Key, from))
 	}
 	part := Part{Number: number, Size: length}
 	if r := out.CopyPartResult; r != nil {
@@ -80,6 +82,15 @@ func (v *Vault) CopyPart(ctx context.Context, u Upload, number int, from Key, of
 		part.CRC32, part.HasCRC = DecodeCRC(aws.ToString(r.ChecksumCRC32))
 	}
 	return part, nil
+}
+
+// shorter gives the refusal of a range its kind: the source does not reach so far.
+func shorter(err error) error {
+	var api smithy.APIError
+	if errors.As(err, &api) && api.ErrorCode() == "InvalidArgument" {
+		return failure.New(failure.Corrupt, "%w", err)
+	}
+	return err
 }
 
 // Parts returns the parts that the store has, by number.

@@ -13,8 +13,7 @@
 //	func TestConformance(t *testing.T) { apptest.Run(t, subject) }
 //
 // It is a package for tests only: nothing else imports it. It stores nothing but in folders of the test. A subject of a
-// dozen objects, at least half of them with bytes, is enough: the suite makes a backup for each of some twenty calls
-// that fail.
+// dozen objects, at least half of them with bytes, is enough: the suite makes some thirty backups.
 package apptest
 
 import (
@@ -42,6 +41,8 @@ type Subject struct {
 	// Fail makes the n-th request to the application fail from now on, once, in whatever way the adapter may meet;
 	// n counts from 1. The function that it returns ends that, and says whether it came to it. May be nil.
 	Fail func(t *testing.T, n int) (end func() bool)
+	// Thorough lets each sort of call fail in every way that the suite knows, not in a third of them.
+	Thorough bool
 	// Folders are the permission bits of the folders that are objects, by path with a "/" at its end.
 	Folders map[string]uint32
 	// Modes are the permission bits of objects by path, where the adapter keeps them.

@@ -119,6 +119,7 @@ func TestNotebook(t *testing.T) {
 			Change:    n.change,
 			Remove:    n.remove,
 			Fail:      n.fail,
+			Thorough:  true,
 		}
 	})
 }

@@ -75,12 +75,12 @@ func vanishesMeanwhile(t *testing.T, v *vault.Vault, s Subject) {
 	holds(t, "the next backup", w.verified(w.completed()), s)
 }
 
-// failsAtEveryCall lets one call of the adapter fail, run for run: each sort of call in half of the ways, now the first
+// failsAtEveryCall lets one call of the adapter fail, run for run: each sort of call in some of the ways, now the first
 // of them, now a later one.
 func failsAtEveryCall(t *testing.T, v *vault.Vault, s Subject) {
-	want, stride := s.Objects(), 2
-	if testing.Short() {
-		stride = 4
+	want, stride := s.Objects(), 3
+	if s.Thorough {
+		stride = 1
 	}
 	for i, call := range calls {
 		for j := i % stride; j < len(faults); j += stride {
@@ -108,21 +108,20 @@ func failsOnce(t *testing.T, w *world, s Subject, want map[string]string, fault 
 	}
 }
 
-// applicationFails lets the application fail at its n-th request, for every n.
+// applicationFails lets the application fail at its n-th request: at each of the first, then at some of the others.
 func applicationFails(t *testing.T, v *vault.Vault, s Subject) {
 	if s.Fail == nil {
 		t.Skip("the application can't be made to fail")
 	}
 	want := s.Objects()
-	for n := 1; ; n++ {
+	for n := 1; ; n += 1 + n/5*4 {
 		w := newWorld(t, v, s.Source)
 		end := s.Fail(t, n)
 		record := w.backup()
 		if !end() {
 			return
 		}
-		w.honest(record, s, want)
-		if t.Failed() {
+		if w.honest(record, s, want); t.Failed() {
 			t.Fatalf("request %d failed", n)
 		}
 	}

@@ -57,7 +57,6 @@ type world struct {
 	source *disturbed
 	key    keyring.Key
 	clock  time.Time
-	runs   int
 }
 
 var (

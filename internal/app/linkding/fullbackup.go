@@ -3,6 +3,7 @@ package linkding
 import (
 	"archive/zip"
 	"bufio"
+	"compress/flate"
 	"context"
 	"errors"
 	"fmt"
@@ -57,20 +58,17 @@ func OpenFullBackup(ctx context.Context, r io.ReaderAt, size int64, options Full
 	if options.MaxInflated <= 0 {
 		options.MaxInflated = 4 << 30
 	}
-	verdict, err := Recognise(r, size)
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("read the archive: %w", err)
-	case verdict == Foreign:
-		return nil, failure.New(failure.Invalid, "the file is no archive of linkding's full_backup").
-			WithHint("such a ZIP holds db.sqlite3, assets/, favicons/ and previews/, and nothing else")
-	case verdict == Nothing:
-		return nil, failure.New(failure.Corrupt, "the ZIP is empty, %d bytes: linkding's full_backup leaves such a file behind when it fails", size).
-			WithHint("%s", hintAgain)
-	}
 	files, err := directory(r, size)
 	if err != nil {
 		return nil, fmt.Errorf("read the archive: %w", err)
+	}
+	switch judge(files) {
+	case Foreign:
+		return nil, failure.New(failure.Invalid, "the file is no archive of linkding's full_backup").
+			WithHint("such a ZIP holds db.sqlite3, assets/, favicons/ and previews/, and nothing else")
+	case Nothing:
+		return nil, failure.New(failure.Corrupt, "the ZIP is empty, %d bytes: linkding's full_backup leaves such a file behind when it fails", size).
+			WithHint(hintAgain)
 	}
 	b := &FullBackup{}
 	if b.files, err = checkEntries(files, size); err != nil {
@@ -150,9 +148,9 @@ func (b *FullBackup) checkDatabase(ctx context.Context, options FullBackupOption
 	switch {
 	case errors.Is(err, errEmpty):
 		return nil, failure.New(failure.Corrupt, "refused the archive: %w; linkding's full_backup makes such archives, and reports success, when there is no database where it looks", err).
-			WithHint("%s", hintAgain)
+			WithHint(hintAgain)
 	case errors.Is(err, errNotSQLite):
-		return nil, failure.New(failure.Corrupt, "refused the archive for its %s: %w", database, err).WithHint("%s", hintAgain)
+		return nil, failure.New(failure.Corrupt, "refused the archive for its %s: %w", database, err).WithHint(hintAgain)
 	case errors.Is(err, errForeign):
 		return nil, failure.New(failure.Invalid, "refused the archive for its %s: %w", database, err)
 	}
@@ -184,12 +182,9 @@ func (b *FullBackup) checkFile(ctx context.Context, f *zip.File, m *match, zippe
 	if zipped {
 		buffered := bufio.NewReader(body)
 		whole, err := unpack(buffered, limit)
-		var damage *failure.Error
 		switch {
-		case errors.As(err, &damage): // of the ZIP, not of the file in it
-			return err
-		case ctx.Err() != nil:
-			return ctx.Err()
+		case body.damage != nil: // of the ZIP, not of the file in it
+			return body.damage
 		case err != nil:
 			m.brokenGzip(f.Name, err)
 		case !whole:
@@ -243,7 +238,7 @@ type member struct {
 	body   io.ReadCloser
 	crc    uint32
 	size   uint64
-	damage error // the last word of Read
+	damage error // why the bytes are not all there, once Read has said so
 }
 
 func open(ctx context.Context, f *zip.File) (*member, error) {
@@ -257,6 +252,7 @@ func open(ctx context.Context, f *zip.File) (*member, error) {
 
 func (m *member) Read(p []byte) (int, error) {
 	if err := m.ctx.Err(); err != nil {
+		m.damage = err
 		return 0, err
 	}
 	n, err := m.body.Read(p)
@@ -275,8 +271,15 @@ func (m *member) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// damaged gives an error of reading the entry its kind: that of the io.ReaderAt, or Corrupt.
 func (m *member) damaged(err error) error {
-	return failure.New(failure.Corrupt, "the archive is damaged: its entry %q can't be read: %w", m.file.Name, err)
+	var bad flate.CorruptInputError
+	switch {
+	case errors.Is(err, zip.ErrChecksum), errors.Is(err, zip.ErrFormat), errors.Is(err, zip.ErrAlgorithm),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.As(err, &bad):
+		return failure.New(failure.Corrupt, "the archive is damaged: its entry %q can't be read: %w", m.file.Name, err)
+	}
+	return fmt.Errorf("read the archive's entry %q: %w", m.file.Name, err)
 }
 
 // Close implements io.Closer.

@@ -34,20 +34,24 @@ func Recognise(r io.ReaderAt, size int64) (Verdict, error) {
 		return Foreign, nil
 	case err != nil:
 		return Foreign, err
-	case len(files) == 0:
-		return Nothing, nil
 	}
-	has := false
+	return judge(files), nil
+}
+
+func judge(files []*zip.File) Verdict {
+	if len(files) == 0 {
+		return Nothing
+	}
+	verdict := Foreign
 	for _, file := range files {
-		has = has || file.Name == database
-		if file.Name != database && !below(file.Name) {
-			return Foreign, nil
+		switch {
+		case file.Name == database:
+			verdict = Candidate
+		case !below(file.Name):
+			return Foreign
 		}
 	}
-	if !has {
-		return Foreign, nil
-	}
-	return Candidate, nil
+	return verdict
 }
 
 // below reports whether a name is one of the folders of files, or lies below one.

@@ -1,0 +1,70 @@
+package files_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
+)
+
+// asStranger runs the rest of the test with the rights of a user who owns nothing, even when root runs it.
+func asStranger(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return // the modes of the files do it
+	}
+	runtime.LockOSThread()
+	if _, err := unix.SetfsuidRetUid(65534); err != nil {
+		t.Skipf("can't become another user: %v", err)
+	}
+	t.Cleanup(func() {
+		_, _ = unix.SetfsuidRetUid(0)
+		runtime.UnlockOSThread()
+	})
+}
+
+func TestDenied(t *testing.T) {
+	parent, err := os.MkdirTemp("", "denied")
+	must(t, err)
+	folder := filepath.Join(parent, "files")
+	for _, name := range []string{"a", "closed/b", "shut/c", "z"} {
+		write(t, folder, name, "")
+	}
+	t.Cleanup(func() {
+		for _, name := range []string{"closed", "shut"} {
+			_ = os.Chmod(filepath.Join(folder, name), 0o755)
+		}
+		_ = os.RemoveAll(parent)
+	})
+	for path, mode := range map[string]os.FileMode{parent: 0o755, filepath.Join(folder, "a"): 0, filepath.Join(folder, "closed"): 0, filepath.Join(folder, "shut"): 0o600} {
+		must(t, os.Chmod(path, mode))
+	}
+	asStranger(t)
+	s, _ := snapshot(t, files.Options{Path: folder})
+	if diff := cmp.Diff(map[string]int64{"files/z": 0, "files/closed/": -1, "files/shut/": -1}, s.sizes()); diff != "" {
+		t.Errorf("objects (-want +got):\n%s", diff)
+	}
+	want := []string{"problem unreadable files/a", "problem unreadable files/closed", "problem unreadable files/shut"}
+	if diff := cmp.Diff(want, s.findings); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	s, _ = snapshot(t, files.Options{Path: folder, Exclude: []string{"closed", "a", "s*/"}})
+	if diff := cmp.Diff([]string(nil), s.findings); diff != "" {
+		t.Errorf("what is excluded is looked at:\n%s", diff)
+	}
+	s, _ = snapshot(t, files.Options{Path: folder, Include: []string{"z"}})
+	if diff := cmp.Diff([]string(nil), s.findings); diff != "" {
+		t.Errorf("what is not included is looked at:\n%s", diff)
+	}
+	_, err = newSource(t, files.Options{Path: filepath.Join(folder, "closed")}).Snapshot(t.Context(), backup.Scope{}, &sink{})
+	if failure.KindOf(err) != failure.Denied || failure.HintOf(err) == "" {
+		t.Error(err)
+	}
+}
