@@ -80,7 +80,14 @@ func (f *Folder) Restore(ctx context.Context, image verify.Image, progress func(
 // RestoreForeign writes the entries of an archive that is not lifeboat's, and was checked by whoever reads it: each
 // hands them to put, one after the other.
 func (f *Folder) RestoreForeign(each func(put func(e manifest.Entry, content io.Reader) error) error) (Result, error) {
-	err := each(f.put)
+	err := each(func(e manifest.Entry, content io.Reader) error {
+		source := &source{r: content}
+		err := f.put(e, source)
+		if err == nil && source.err != nil { // nobody else reports it
+			f.problem(app.Finding{Severity: app.Problem, Kind: "not written", Item: e.Path, Message: fmt.Sprintf("could not be read: %v", source.err)})
+		}
+		return err
+	})
 	f.finishFolders()
 	return f.result, err
 }
@@ -99,15 +106,17 @@ func (f *Folder) finishFolders() {
 	}
 }
 
-// permissions returns the mode that an entry is restored with: its own, without set-id bits, or the default.
+// permissions returns the mode that an entry is restored with: its own, without set-id bits, or the default. Secrets
+// are for their owner only.
 func permissions(e manifest.Entry, otherwise fs.FileMode) fs.FileMode {
-	switch {
-	case e.Mode != 0:
-		return fs.FileMode(e.Mode) & fs.ModePerm
-	case e.Secret:
-		return 0o600
+	mode := otherwise
+	if e.Mode != 0 {
+		mode = fs.FileMode(e.Mode) & fs.ModePerm
 	}
-	return otherwise
+	if e.Secret {
+		mode &= 0o700 // whatever it had: its folder was another one there
+	}
+	return mode
 }
 
 func (f *Folder) makeFolder(e manifest.Entry) error {

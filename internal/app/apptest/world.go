@@ -2,6 +2,7 @@ package apptest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"lifeboat/internal/keyring"
 	"lifeboat/internal/local"
 	"lifeboat/internal/machine"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/secret"
 	"lifeboat/internal/step"
 	"lifeboat/internal/vault"
@@ -145,26 +147,20 @@ func (w *world) completed() catalog.Record {
 	return record
 }
 
-// verified reads every byte of a backup again and returns the contents by path, and the folders with "".
+// verified reads every byte of a backup again, in its packs and its archive, and returns the contents by path.
 func (w *world) verified(record catalog.Record) map[string]string {
 	w.t.Helper()
-	options := verify.Options{Trusted: trusted(w.key)}
-	report, err := verify.Backup(w.t.Context(), w.vault, record, options)
-	if err != nil || !report.OK || report.Signature != authenticated {
-		w.t.Fatalf("the backup does not verify: %v, signature %q, %+v", err, report.Signature, report.Problems)
-	}
-	image, err := verify.OpenPacks(w.t.Context(), w.vault, w.name, record.ID)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	contents := map[string]string{}
-	options.Visit = func(e entry, content io.Reader) error {
-		data, err := io.ReadAll(content)
-		contents[e.Path] = string(data)
-		return err
-	}
-	if _, err := verify.Whole(w.t.Context(), image, options); err != nil {
-		w.t.Fatal(err)
+	report, err := verify.Backup(w.t.Context(), w.vault, record, verify.Options{
+		Trusted: []ed25519.PublicKey{w.key.Public()},
+		Visit: func(e manifest.Entry, content io.Reader) error {
+			data, err := io.ReadAll(content)
+			contents[e.Path] = string(data)
+			return err
+		},
+	})
+	if err != nil || !report.OK || report.Signature != manifest.Authenticated {
+		w.t.Fatalf("the backup does not verify: %v, signature %q, %+v", err, report.Signature, report.Problems)
 	}
 	return contents
 }

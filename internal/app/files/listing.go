@@ -60,7 +60,7 @@ func (l *listing) file(name string, o app.Object) error {
 
 // directory adds a folder as an object of its own; name doesn't end with "/".
 func (l *listing) directory(name string, o app.Object) error {
-	o.Key, o.Path, o.Dir = key(name+"/"), Folder+Encode(name)+"/", true
+	o.Key, o.Path, o.Dir = key(name)+"/", Folder+Encode(name)+"/", true
 	if l.tooLong(o.Path) {
 		return nil
 	}

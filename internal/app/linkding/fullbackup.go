@@ -58,7 +58,7 @@ func OpenFullBackup(ctx context.Context, r io.ReaderAt, size int64, options Full
 	if options.MaxInflated <= 0 {
 		options.MaxInflated = 4 << 30
 	}
-	files, err := directory(r, size)
+	files, err := directory(r, size, maxEntries)
 	if err != nil {
 		return nil, fmt.Errorf("read the archive: %w", err)
 	}

@@ -140,7 +140,7 @@ func unchanged(t *testing.T, folder string) (check func()) {
 // sqlOpen opens a database as linkding would, and closes it with the test.
 func sqlOpen(t *testing.T, path, parameters string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", dsn(path, parameters))
+	db, err := sql.Open("sqlite", dsn(path, parameters+"&_pragma=synchronous(OFF)"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"lifeboat/internal/app"
@@ -82,12 +83,7 @@ type table struct {
 }
 
 func (t table) has(column string) bool {
-	for _, c := range t.columns {
-		if c == column {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(t.columns, column)
 }
 
 // settle makes the copy one file and checks it whole.

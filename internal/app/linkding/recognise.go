@@ -28,7 +28,7 @@ const maxEntries = 1_000_000
 // the ZIP's directory only. An error is about reading r, never about what was read. lifeboat's own archives of
 // linkding have a folder lifeboat/ and are Foreign.
 func Recognise(r io.ReaderAt, size int64) (Verdict, error) {
-	files, err := directory(r, size)
+	files, err := directory(r, size, maxEntries)
 	switch {
 	case failure.KindOf(err) == failure.Invalid:
 		return Foreign, nil
@@ -61,8 +61,8 @@ func below(name string) bool {
 }
 
 // directory reads the central directory of a ZIP. Invalid: it is none, or has too many entries.
-func directory(r io.ReaderAt, size int64) ([]*zip.File, error) {
-	limited := &budget{r: r}
+func directory(r io.ReaderAt, size int64, most int) ([]*zip.File, error) {
+	limited := &budget{r: r, most: most}
 	archive, err := zip.NewReader(limited, size)
 	limited.open = true
 	switch {
@@ -78,6 +78,7 @@ func directory(r io.ReaderAt, size int64) ([]*zip.File, error) {
 // entries that pass by, and the bytes.
 type budget struct {
 	r       io.ReaderAt
+	most    int  // entries
 	open    bool // the directory is read: no more limits
 	entries int
 	bytes   int64
@@ -94,8 +95,8 @@ func (b *budget) ReadAt(p []byte, at int64) (int, error) {
 	switch {
 	case err != nil && !errors.Is(err, io.EOF):
 		b.err = err
-	case b.entries > maxEntries, b.bytes > 512*maxEntries:
-		b.err = failure.New(failure.Invalid, "the ZIP has more than %d entries", maxEntries)
+	case b.entries > b.most, b.bytes > 512*int64(b.most)+1<<20:
+		b.err = failure.New(failure.Invalid, "the ZIP has more than %d entries", b.most)
 	}
 	if b.err != nil {
 		return 0, b.err

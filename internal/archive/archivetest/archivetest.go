@@ -5,7 +5,7 @@ package archivetest
 import (
 	"bytes"
 	"compress/flate"
-	"context"
+	"compress/gzip"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
@@ -145,7 +145,12 @@ func (b *Backup) Seal(t testing.TB) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seal, err := manifest.Sign(Key, sum, m.RawHeader)
+	return sign(t, sum, m.RawHeader)
+}
+
+func sign(t testing.TB, sum manifest.Sum, rawHeader []byte) []byte {
+	t.Helper()
+	seal, err := manifest.Sign(Key, sum, rawHeader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,6 +201,35 @@ func (b *Backup) Zip(t testing.TB) []byte {
 	return append(data, b.Tail(t, int64(len(data)))...)
 }
 
+// ZipWith returns the archive of a backup without entries, with other text in place of the manifest's lines; all that
+// does not look into the text agrees with it.
+func (b *Backup) ZipWith(t testing.TB, text []byte) []byte {
+	t.Helper()
+	var file bytes.Buffer
+	gz, err := gzip.NewWriterLevel(&file, gzip.BestSpeed)
+	if err == nil {
+		_, err = gz.Write(text)
+	}
+	if err == nil {
+		err = gz.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha256.Sum256(text)
+	sum := manifest.Sum{SHA256: hex.EncodeToString(digest[:]), CRC32: crc32.ChecksumIEEE(text), Bytes: int64(len(text)), Compressed: int64(file.Len())}
+	sum.Deflated = manifest.CRC(crc32.ChecksumIEEE(file.Bytes()[manifest.GzipHeader : file.Len()-manifest.GzipTrailer]))
+	tail := archive.Tail{
+		Seal: sign(t, sum, []byte("{}")), Readme: b.Header.Readme, Started: b.Header.Started,
+		List: archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: &file, Length: sum.Compressed},
+	}
+	var out bytes.Buffer
+	if err := tail.Write(&out, func(func(manifest.Entry, error) bool) {}); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
 // Store writes packs, manifest and seal into a vault; what is there already stays.
 func (b *Backup) Store(t testing.TB, v *vault.Vault) {
 	t.Helper()
@@ -215,7 +249,7 @@ func (b *Backup) Store(t testing.TB, v *vault.Vault) {
 // StoreArchive writes the archive into a vault.
 func (b *Backup) StoreArchive(t testing.TB, v *vault.Vault) {
 	t.Helper()
-	if err := v.Create(context.WithoutCancel(t.Context()), vault.Archive(b.Header.Source, b.Header.Backup), b.Zip(t)); err != nil {
+	if err := v.Create(t.Context(), vault.Archive(b.Header.Source, b.Header.Backup), b.Zip(t)); err != nil {
 		t.Fatal(err)
 	}
 }
