@@ -131,7 +131,7 @@ func (f *File) walkDirectory(ctx context.Context, each func(zipfmt.Entry, int64)
 		return err
 	}
 	defer stream.Close()
-	lines := bufio.NewReaderSize(stream, 256<<10)
+	lines := bufio.NewReaderSize(stream, 96<<10)
 	for range f.directory.Entries {
 		head, err := lines.Peek(zipfmt.MaxCentral)
 		if err != nil && err != io.EOF {

@@ -116,6 +116,9 @@ func ParseSeal(data []byte) (Seal, error) {
 	if s.Format < 1 {
 		return s, failure.New(failure.Corrupt, "lifeboat/backup.json has no format")
 	}
+	if again, err := marshalSeal(s); err != nil || !bytes.Equal(again, data) {
+		return s, failure.New(failure.Corrupt, "lifeboat/backup.json is not as lifeboat writes it")
+	}
 	return s, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/app/files"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/verify"
@@ -35,13 +36,22 @@ type Result struct {
 type Folder struct {
 	root    *os.Root
 	result  Result
-	folders []manifest.Entry // empty directories that were made
+	fresh   bool     // it was empty
+	folders []folder // that get their modes and times at the end
+	kind    string   // of the source of what is restored
 	last    written
+}
+
+// folder is a directory that an entry describes.
+type folder struct {
+	entry manifest.Entry
+	name  string
 }
 
 // written is the file that was written last; empty after it was taken back, and for an entry that wrote none.
 type written struct {
 	path  string // of the entry
+	name  string // of the file
 	bytes int64
 }
 
@@ -63,7 +73,7 @@ func OpenFolder(name string, into bool) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder: %w", err)
 	}
-	return &Folder{root: root}, nil
+	return &Folder{root: root, fresh: len(entries) == 0}, nil
 }
 
 // Close ends the restore.
@@ -72,7 +82,13 @@ func (f *Folder) Close() error { return f.root.Close() }
 // Restore writes every entry of an image below the folder. The image has been checked as a whole before; each
 // content is checked again while it is written, and what does not match is not left behind.
 func (f *Folder) Restore(ctx context.Context, image verify.Image, progress func(items, bytes int64)) (Result, error) {
-	_, err := verify.Whole(ctx, image, verify.Options{Visit: f.put, Found: f.found, Progress: progress})
+	m, body, err := image.Manifest(ctx)
+	if err != nil {
+		return f.result, err
+	}
+	f.kind = m.Header.Kind
+	body.Close()
+	_, err = verify.Whole(ctx, image, verify.Options{Visit: f.put, Found: f.found, Progress: progress})
 	f.finishFolders()
 	return f.result, err
 }
@@ -92,16 +108,15 @@ func (f *Folder) RestoreForeign(each func(put func(e manifest.Entry, content io.
 	return f.result, err
 }
 
-// finishFolders gives empty directories their times and modes, after nothing is written into their parents any more.
+// finishFolders gives directories their times and modes, after nothing is written into them any more.
 func (f *Folder) finishFolders() {
-	for _, e := range slices.Backward(f.folders) {
-		name := filepath.FromSlash(strings.TrimSuffix(e.Path, "/"))
-		err := f.root.Chmod(name, permissions(e, 0o755))
-		if err == nil && datable(e.Modified) {
-			err = f.root.Chtimes(name, e.Modified, e.Modified)
+	for _, d := range slices.Backward(f.folders) {
+		err := f.root.Chmod(d.name, permissions(d.entry, 0o755))
+		if err == nil && datable(d.entry.Modified) {
+			err = f.root.Chtimes(d.name, d.entry.Modified, d.entry.Modified)
 		}
 		if err != nil {
-			f.problem(app.Finding{Severity: app.Problem, Kind: "not written", Item: e.Path, Message: fmt.Sprintf("did not get its time and mode: %v", err)})
+			f.problem(app.Finding{Severity: app.Problem, Kind: "not written", Item: d.entry.Path, Message: fmt.Sprintf("did not get its time and mode: %v", err)})
 		}
 	}
 }
@@ -119,20 +134,20 @@ func permissions(e manifest.Entry, otherwise fs.FileMode) fs.FileMode {
 	return mode
 }
 
-func (f *Folder) makeFolder(e manifest.Entry) error {
-	name := filepath.FromSlash(strings.TrimSuffix(e.Path, "/"))
+func (f *Folder) makeFolder(e manifest.Entry, name string) error {
 	info, err := f.root.Lstat(name)
 	switch {
-	case err == nil && info.IsDir():
+	case err == nil && !info.IsDir():
+		return errors.New("something that is no folder has its name already")
+	case err == nil && !f.fresh: // somebody else's, perhaps: it stays as it is
 		f.result.Existing++
 		return nil
-	case err == nil:
-		return errors.New("something that is no folder has its name already")
+	case err != nil:
+		if err := f.root.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
 	}
-	if err := f.root.MkdirAll(name, 0o755); err != nil {
-		return err
-	}
-	f.folders = append(f.folders, e)
+	f.folders = append(f.folders, folder{e, name})
 	f.result.Written++
 	return nil
 }
@@ -140,7 +155,7 @@ func (f *Folder) makeFolder(e manifest.Entry) error {
 // found takes back a file whose content turned out to be wrong. It touches nothing but what this restore wrote.
 func (f *Folder) found(problem app.Finding) {
 	if f.last.path != "" && f.last.path == problem.Item {
-		_ = f.root.Remove(filepath.FromSlash(problem.Item))
+		_ = f.root.Remove(f.last.name)
 		f.result.Written--
 		f.result.Bytes -= f.last.bytes
 		f.last = written{}
@@ -154,10 +169,33 @@ func (f *Folder) problem(p app.Finding) {
 	}
 }
 
+// proper reports whether a name stays below a folder, by the rules of this system.
+func proper(name string) bool {
+	return filepath.IsLocal(filepath.FromSlash(name)) && strings.TrimSuffix(name, "/") == path.Clean(name) && !strings.Contains(name, "\x00")
+}
+
+// original returns the name that an entry had before its kind of source spelled it for an archive, where a file here
+// can have it.
+func (f *Folder) original(name string) string {
+	rest, ok := strings.CutPrefix(name, files.Folder)
+	if f.kind != "files" || !ok {
+		return name
+	}
+	rest, slash := strings.CutSuffix(rest, "/")
+	decoded, err := files.Decode(rest)
+	if err != nil || !proper(decoded) || strings.HasSuffix(decoded, "/") {
+		return name
+	}
+	if slash {
+		decoded += "/"
+	}
+	return files.Folder + decoded
+}
+
 // local says why a path of an archive cannot be a path below a folder.
 func local(name string) error {
 	switch {
-	case !filepath.IsLocal(filepath.FromSlash(name)), strings.TrimSuffix(name, "/") != path.Clean(name), strings.ContainsAny(name, "\x00\\"):
+	case !proper(name), strings.Contains(name, "\\"):
 		return errors.New("its name leads out of the folder, or is no name for a file")
 	}
 	return nil
@@ -199,10 +237,10 @@ func (s *source) Read(p []byte) (int, error) {
 }
 
 func (f *Folder) write(e manifest.Entry, content io.Reader) error {
+	name := filepath.FromSlash(strings.TrimSuffix(f.original(e.Path), "/"))
 	if e.Dir() {
-		return f.makeFolder(e)
+		return f.makeFolder(e, name)
 	}
-	name := filepath.FromSlash(e.Path)
 	if dir := filepath.Dir(name); dir != "." {
 		if err := f.root.MkdirAll(dir, 0o755); err != nil {
 			return err
@@ -228,7 +266,7 @@ func (f *Folder) write(e manifest.Entry, content io.Reader) error {
 	}
 	f.result.Written++
 	f.result.Bytes += n
-	f.last = written{e.Path, n}
+	f.last = written{e.Path, name, n}
 	return nil
 }
 

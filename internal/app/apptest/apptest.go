@@ -51,17 +51,6 @@ type Subject struct {
 	Unwritable []string
 }
 
-// keepsDirectories turns on what waits for the packer, the manifest and the restore to know app.Object.Dir and Mode.
-// Until then the suite hides folders from the pipeline.
-const keepsDirectories = false
-
-func untilThePackerKeepsDirectories(t *testing.T) {
-	t.Helper()
-	if !keepsDirectories {
-		t.Skip("until the packer keeps directories")
-	}
-}
-
 // Run runs the suite. subject makes a fresh application and adapter for each part; they are closed by t.Cleanup.
 func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	t.Helper()

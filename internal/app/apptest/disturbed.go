@@ -86,9 +86,6 @@ type noting struct {
 }
 
 func (n *noting) Object(o app.Object) error {
-	if o.Dir && !keepsDirectories {
-		return nil
-	}
 	n.disturbed.objects = append(n.disturbed.objects, o)
 	return n.Sink.Object(o)
 }

@@ -175,7 +175,6 @@ func directories(t *testing.T, v *vault.Vault, s Subject) {
 	if len(s.Folders)+len(s.Modes) == 0 {
 		t.Skip("the application has neither")
 	}
-	untilThePackerKeepsDirectories(t)
 	w := newWorld(t, v, s.Source)
 	record := w.completed()
 	w.verified(record)

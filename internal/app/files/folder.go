@@ -131,7 +131,10 @@ func (w *walk) entry(p place, entry fs.DirEntry) (kept bool, err error) {
 	return false, nil
 }
 
-// enter lists a folder. One in which nothing is kept becomes an object itself.
+// usualMode is the mode of folders that a restore makes by itself.
+const usualMode = 0o755
+
+// enter lists a folder. One in which nothing is kept, or whose mode is unusual, becomes an object itself.
 func (w *walk) enter(parent *os.Root, p place) (kept bool, err error) {
 	info, err := parent.Lstat(last(p.name))
 	if err != nil {
@@ -143,10 +146,10 @@ func (w *walk) enter(parent *os.Root, p place) (kept bool, err error) {
 		return false, err
 	}
 	w.counts.Directories++
-	if kept {
+	mode, modified := info.Mode().Perm(), info.ModTime().UTC()
+	if kept && mode == usualMode {
 		return true, nil
 	}
-	mode, modified := info.Mode().Perm(), info.ModTime().UTC()
 	return true, w.directory(strings.Join(p.name, "/"), app.Object{
 		Mode: uint32(mode), Modified: modified, Settled: true, Identity: fmt.Sprintf("%o:%d", mode, modified.UnixNano()),
 	})

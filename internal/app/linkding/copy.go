@@ -93,7 +93,7 @@ func (s *Source) attempt(ctx context.Context, dir, to string) (time.Time, error)
 	case journal != nil && journal.Size() > 0:
 		err = o.copyFiles(ctx, dir, to, "-journal")
 	default:
-		err = onlineBackup(ctx, dsn(o.path, "mode=ro&immutable=1"), to, o.stillAlone)
+		err = o.copyIdle(ctx, to)
 	}
 	if err == nil && !o.same() {
 		err = errChanged
@@ -206,6 +206,11 @@ func (o *original) beside(suffix string) fs.FileInfo {
 func (o *original) same() bool {
 	info, err := os.Stat(o.path)
 	return err == nil && os.SameFile(info, o.info)
+}
+
+// copyIdle copies a database that is all in its one file, as long as it stays so.
+func (o *original) copyIdle(ctx context.Context, to string) error {
+	return onlineBackup(ctx, dsn(o.path, "mode=ro&immutable=1"), to, o.stillAlone)
 }
 
 // stillAlone is errChanged once somebody has connected in WAL mode.
