@@ -11,8 +11,7 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// abort ends a run that failed: its record says why, its uploads and work files go, the source is free again. What
-// it packed stays in the pool for nobody to name; a later backup packs it again.
+// abort ends a run that failed: its record says why, its uploads, work files and packs go, the source is free again.
 func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error) error {
 	kind, message, hint := Reason(caught)
 	why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
@@ -48,6 +47,9 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id backup.ID, sta
 		if err := s.Vault.Delete(ctx, key); err != nil {
 			return err
 		}
+	}
+	if err := s.alone(ctx, source, id, func() error { return s.free(ctx, source, id) }); err != nil {
+		s.Log.Info("what the failed run packed could not be freed", "error", err)
 	}
 	return s.tidy(ctx, events.Run{Source: source, ID: id})
 }

@@ -203,14 +203,8 @@ func (s *Steps) tidy(ctx context.Context, run events.Run) error {
 	if err := s.Vault.AbortAll(ctx, vault.Archive(run.Source, run.ID)); err != nil {
 		return err
 	}
-	lease, held, err := s.catalog().Holder(ctx, run.Source)
-	if err != nil {
+	if err := s.alone(ctx, run.Source, run.ID, func() error { return s.Vault.AbortAll(ctx, vault.Packs(run.Source)) }); err != nil {
 		return err
-	}
-	if !held || lease.Run == run.ID {
-		if err := s.Vault.AbortAll(ctx, vault.Packs(run.Source)); err != nil {
-			return err
-		}
 	}
 	if err := s.Vault.AbortAll(ctx, vault.Work(run.Source, run.ID, "")); err != nil {
 		return err
@@ -219,4 +213,13 @@ func (s *Steps) tidy(ctx context.Context, run events.Run) error {
 		return err
 	}
 	return s.catalog().Release(ctx, run.Source, run.ID)
+}
+
+// alone does what concerns all of a source's packs, unless another run works on the source.
+func (s *Steps) alone(ctx context.Context, source backup.Source, id backup.ID, do func() error) error {
+	lease, held, err := s.catalog().Holder(ctx, source)
+	if err != nil || held && lease.Run != id {
+		return err
+	}
+	return do()
 }

@@ -249,7 +249,8 @@ func failStep(t *testing.T, name string, kind failure.Kind) {
 			t.Error(diff)
 		}
 		for key := range w.contents() {
-			if strings.Contains(key, "/work/") || strings.HasPrefix(key, "upload") || strings.Contains(key, "leases") || strings.HasPrefix(key, "archives") {
+			if strings.Contains(key, "/work/") || strings.HasPrefix(key, "upload") || strings.Contains(key, "leases") ||
+				strings.HasPrefix(key, "archives") || strings.HasPrefix(key, "packs") {
 				t.Errorf("left behind: %s", key)
 			}
 		}

@@ -71,7 +71,7 @@ func (s said) Error() string {
 
 const (
 	hintDenied = "check the credentials of the vault and what its bucket allows them"
-	hintFull   = "free some space where the vault lies, then run the same command again: it goes on where it stopped"
+	hintFull   = "free some space where the vault lies, then run the same command again; for a moment a backup needs about three times the space of what is new"
 	hintClock  = "set the clock of this machine: the store refuses requests that are minutes off"
 )
 
