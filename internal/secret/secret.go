@@ -6,8 +6,10 @@ package secret
 
 import (
 	"bytes"
+	"errors"
 	"crypto/subtle"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -118,6 +120,10 @@ func (r Reference) Resolve() (String, error) {
 			return String{}, failure.New(failure.Usage, "the secret file %s is larger than %d bytes", rest, maxFile)
 		}
 		data, err := os.ReadFile(rest)
+		if errors.Is(err, fs.ErrPermission) {
+			return String{}, failure.New(failure.Denied, "the secret file %s may not be read", rest).
+				WithHint("give the user that runs lifeboat the right to read it")
+		}
 		if err != nil {
 			return String{}, failure.New(failure.Usage, "read the secret file: %w", err)
 		}

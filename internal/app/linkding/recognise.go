@@ -86,6 +86,9 @@ type budget struct {
 }
 
 func (b *budget) ReadAt(p []byte, at int64) (int, error) {
+	if at < 0 { // a directory may say so
+		return 0, zip.ErrFormat
+	}
 	n, err := b.r.ReadAt(p, at)
 	if b.open {
 		return n, err
