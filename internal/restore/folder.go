@@ -192,9 +192,15 @@ func (f *Folder) original(name string) string {
 	return files.Folder + decoded
 }
 
+// maxPath is the longest path that is written, in bytes. os.Root could write longer ones, which no other program of
+// the system could then read or remove (PATH_MAX).
+const maxPath = 4095
+
 // local says why a path of an archive cannot be a path below a folder.
 func local(name string) error {
 	switch {
+	case len(name) > maxPath:
+		return errors.New("its name is too long")
 	case !proper(name), strings.Contains(name, "\\"):
 		return errors.New("its name leads out of the folder, or is no name for a file")
 	}
@@ -206,6 +212,9 @@ func (f *Folder) put(e manifest.Entry, content io.Reader) error {
 	f.last = written{}
 	source := &source{r: content}
 	err := local(e.Path)
+	if err == nil && len(f.root.Name())+1+len(e.Path) > maxPath {
+		err = errors.New("its name is too long for this folder")
+	}
 	if err == nil {
 		err = f.write(e, source)
 	}

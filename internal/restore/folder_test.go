@@ -90,7 +90,9 @@ func problems(r restored) []string {
 	return list
 }
 
-func file(path, data string) archivetest.File { return archivetest.File{Path: path, Data: []byte(data)} }
+func file(path, data string) archivetest.File {
+	return archivetest.File{Path: path, Data: []byte(data)}
+}
 
 func TestRestore(t *testing.T) {
 	old := time.Date(1999, 5, 4, 3, 2, 1, 0, time.UTC)

@@ -198,6 +198,9 @@ func newLibrary(t *testing.T, schema, migration, mode string) string {
 	return data
 }
 
+// NewLibrary makes a data folder of the latest schema, for the tests outside of the package.
+func NewLibrary(t *testing.T) string { return modern(t) }
+
 // modern makes a data folder of the latest schema.
 func modern(t *testing.T) string {
 	t.Helper()

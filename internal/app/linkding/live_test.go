@@ -20,16 +20,17 @@ import (
 	"lifeboat/internal/failure"
 )
 
-// TestMain is a linkding as well: the second process of the tests below.
-func TestMain(m *testing.M) {
-	if path := os.Getenv("LINKDING_TEST_DATABASE"); path != "" {
-		if err := play(path, os.Getenv("LINKDING_TEST_ROLE")); err != nil {
-			fmt.Println("error:", err)
-			os.Exit(1)
-		}
-		os.Exit(0)
+// PlayLinkding plays linkding where this process was started as one; TestMain calls it.
+func PlayLinkding() bool {
+	path := os.Getenv("LINKDING_TEST_DATABASE")
+	if path == "" {
+		return false
 	}
-	os.Exit(m.Run())
+	if err := play(path, os.Getenv("LINKDING_TEST_ROLE")); err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	return true
 }
 
 // play does what a role does to a database until nobody listens any more, and prints the number of bookmarks after
