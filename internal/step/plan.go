@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -106,18 +107,37 @@ func (s *Steps) previous(ctx context.Context, last catalog.Record) (map[string]m
 	}
 	defer body.Close()
 	entries := make(map[string]manifest.Entry, last.Manifest.Entries)
+	count := 0
 	for e, err := range m.Entries() {
 		if err != nil {
 			return nil, err
 		}
-		if !e.Document {
+		if count++; !e.Document {
 			entries[e.Path] = e
 		}
 	}
-	if m.Digest() != last.Manifest.SHA256 {
-		return nil, failure.New(failure.Corrupt, "it does not have the SHA-256 that its record says")
+	if m.Digest() != last.Manifest.SHA256 || m.Header.Backup != last.ID || m.Header.Source != last.Source {
+		return nil, failure.New(failure.Corrupt, "it is not the one that its record names")
 	}
-	return entries, nil
+	return entries, s.signed(ctx, last, m, count)
+}
+
+// signed makes sure that a manifest is ours before its places are trusted: a new signature must not cover what
+// somebody put into the vault.
+func (s *Steps) signed(ctx context.Context, last catalog.Record, m *manifest.Reader, entries int) error {
+	data, _, err := s.Vault.Get(ctx, vault.Seal(last.Source, last.ID))
+	if err != nil {
+		return err
+	}
+	seal, err := manifest.ParseSeal(data)
+	if err != nil {
+		return err
+	}
+	authenticity, err := seal.Check(m, entries, s.Signer.Public().(ed25519.PublicKey))
+	if err == nil && authenticity != manifest.Authenticated {
+		err = failure.New(failure.Corrupt, "it is not signed with the key of this vault (%s)", authenticity)
+	}
+	return err
 }
 
 // suspicious finds what a green must not hide: nothing to keep, or much less than last time.

@@ -176,6 +176,10 @@ func (p *packsImage) Manifest(ctx context.Context) (*manifest.Reader, io.Closer,
 		body.Close()
 		return nil, nil, err
 	}
+	if m.Header.Backup != p.id || m.Header.Source != p.source {
+		body.Close()
+		return nil, nil, failure.New(failure.Corrupt, "in the place of backup %s of %s lies the manifest of %s of %s", p.id, p.source, m.Header.Backup, m.Header.Source)
+	}
 	return m, body, nil
 }
 

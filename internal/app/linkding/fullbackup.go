@@ -10,7 +10,6 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -119,14 +118,11 @@ func checkEntries(files []*zip.File, size int64) ([]*zip.File, error) {
 
 // checkDatabase extracts the database and looks into it.
 func (b *FullBackup) checkDatabase(ctx context.Context, options FullBackupOptions) (*library, error) {
-	dir, err := os.MkdirTemp(options.TempDir, "lifeboat-linkding-")
+	dir, remove, err := temporaryFolder(options.TempDir)
 	if err != nil {
-		return nil, temporary(err)
+		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	if dir, err = filepath.Abs(dir); err != nil {
-		return nil, temporary(err)
-	}
+	defer remove()
 	path := filepath.Join(dir, database)
 	for _, f := range b.files {
 		if f.Name != database {

@@ -95,22 +95,15 @@ func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (a
 	if err := s.checkFolder(); err != nil {
 		return app.Facts{}, err
 	}
-	dir, err := os.MkdirTemp(s.options.TempDir, "lifeboat-linkding-") // mode 0700: the copy holds secrets
+	dir, remove, err := temporaryFolder(s.options.TempDir)
 	if err != nil {
-		return app.Facts{}, temporary(err)
+		return app.Facts{}, err
 	}
-	defer os.RemoveAll(dir)
-	if dir, err = filepath.Abs(dir); err != nil {
-		return app.Facts{}, temporary(err)
-	}
+	defer remove()
 	begun := s.options.Now()
-	copied, modified, err := s.copyDatabase(ctx, dir)
+	copied, modified, l, err := s.read(ctx, dir)
 	if err != nil {
-		return app.Facts{}, s.refusal(err)
-	}
-	l, err := inspect(ctx, copied)
-	if err != nil {
-		return app.Facts{}, s.refusal(err)
+		return app.Facts{}, err
 	}
 	if err := store(ctx, copied, modified, sink); err != nil {
 		return app.Facts{}, err
@@ -119,6 +112,17 @@ func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (a
 		return app.Facts{}, err
 	}
 	return l.facts, nil
+}
+
+// read copies the database into the folder dir and reads the copy.
+func (s *Source) read(ctx context.Context, dir string) (path string, modified time.Time, l *library, err error) {
+	if path, modified, err = s.copyDatabase(ctx, dir); err == nil {
+		l, err = inspect(ctx, path)
+	}
+	if err != nil {
+		return "", time.Time{}, nil, s.refusal(err)
+	}
+	return path, modified, l, nil
 }
 
 // store hands the copy of the database to the sink.
@@ -159,12 +163,18 @@ func (c content) Now() (app.Object, error) {
 	return object, err
 }
 
-// temporary gives an error about the temporary folder a hint.
-func temporary(err error) error {
+// temporaryFolder makes a folder that only we may read, because a copy of the database holds secrets.
+func temporaryFolder(parent string) (dir string, remove func(), err error) {
+	if dir, err = os.MkdirTemp(parent, "lifeboat-linkding-"); err == nil {
+		dir, err = filepath.Abs(dir) // SQLite gets it in a URI
+	}
+	if err == nil {
+		return dir, func() { os.RemoveAll(dir) }, nil
+	}
 	kind := failure.KindOf(err)
 	if os.IsPermission(err) {
 		kind = failure.Denied
 	}
-	return failure.New(kind, "make a temporary folder for the copy of linkding's database: %w", err).
+	return "", nil, failure.New(kind, "make a temporary folder for the copy of linkding's database: %w", err).
 		WithHint("the temporary folder must exist and have room for twice the database; TMPDIR names another one")
 }

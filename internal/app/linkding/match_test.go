@@ -209,3 +209,19 @@ func TestOpen(t *testing.T) {
 		}
 	}
 }
+
+// TestProbe says what the database holds, or why there would be no snapshot.
+func TestProbe(t *testing.T) {
+	source, err := New(Options{Data: modern(t), TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := source.Probe(t.Context()); err != nil || !strings.Contains(said, "30 bookmarks, 1 users") {
+		t.Errorf("%q, %v", said, err)
+	}
+	if source, err = New(Options{Data: t.TempDir()}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = source.Probe(t.Context())
+	refused(t, err, failure.Invalid, "no db.sqlite3")
+}

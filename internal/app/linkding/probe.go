@@ -3,7 +3,6 @@ package linkding
 import (
 	"context"
 	"fmt"
-	"os"
 )
 
 // Probe copies and checks the database as a snapshot does, and returns one sentence on what it holds.
@@ -11,18 +10,14 @@ func (s *Source) Probe(ctx context.Context) (string, error) {
 	if err := s.checkFolder(); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp(s.options.TempDir, "lifeboat-linkding-")
+	dir, remove, err := temporaryFolder(s.options.TempDir)
 	if err != nil {
-		return "", temporary(err)
+		return "", err
 	}
-	defer os.RemoveAll(dir)
-	copied, _, err := s.copyDatabase(ctx, dir)
+	defer remove()
+	_, _, l, err := s.read(ctx, dir)
 	if err != nil {
-		return "", s.refusal(err)
-	}
-	l, err := inspect(ctx, copied)
-	if err != nil {
-		return "", s.refusal(err)
+		return "", err
 	}
 	return fmt.Sprintf("linkding's database is whole: %d bookmarks, %d users", l.facts.Counts["bookmarks"], l.facts.Counts["users"]), nil
 }

@@ -230,16 +230,25 @@ func (b *Backup) ZipWith(t testing.TB, text []byte) []byte {
 	return out.Bytes()
 }
 
-// Store writes packs, manifest and seal into a vault; what is there already stays.
-func (b *Backup) Store(t testing.TB, v *vault.Vault) {
+// Objects returns what a vault holds of the backup, the archive too.
+func (b *Backup) Objects(t testing.TB) map[vault.Key][]byte {
 	t.Helper()
 	source, id := b.Header.Source, b.Header.Backup
 	gz, _ := b.Manifest(t)
-	objects := map[vault.Key][]byte{vault.Manifest(source, id): gz, vault.Seal(source, id): b.Seal(t)}
+	objects := map[vault.Key][]byte{vault.Manifest(source, id): gz, vault.Seal(source, id): b.Seal(t), vault.Archive(source, id): b.Zip(t)}
 	for id, data := range b.Packs {
 		objects[vault.Pack(source, id)] = data
 	}
-	for key, data := range objects {
+	return objects
+}
+
+// Store writes the backup into a vault, but for its archive; what is there already stays.
+func (b *Backup) Store(t testing.TB, v *vault.Vault) {
+	t.Helper()
+	for key, data := range b.Objects(t) {
+		if key == vault.Archive(b.Header.Source, b.Header.Backup) {
+			continue
+		}
 		if err := v.Create(t.Context(), key, data); err != nil {
 			t.Fatal(err)
 		}
