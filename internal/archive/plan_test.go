@@ -201,8 +201,10 @@ func TestLayout(t *testing.T) {
 		l.Add(x.Entry)
 	}
 	want := []Range{
-		{vault.Pack("a", packID(1)), 0, next + b.Zip().LocalSize(), 500}, {vault.Pack("a", packID(1)), next + 100, c.Zip().LocalSize() + 5, 500},
-		{vault.Pack("a", packID(2)), 0, d.Zip().LocalSize(), 60}, {vault.Pack("a", packID(3)), 7, 5, 70},
+		{vault.Pack("a", packID(1)), 0, next + b.Zip().LocalSize(), 500},
+		{vault.Pack("a", packID(1)), next + 100, c.Zip().LocalSize() + 5, 500},
+		{vault.Pack("a", packID(2)), 0, d.Zip().LocalSize(), 60},
+		{vault.Pack("a", packID(3)), 7, 5, 70},
 	}
 	if diff := cmp.Diff(want, l.Ranges); diff != "" {
 		t.Error(diff)

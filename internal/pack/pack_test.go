@@ -220,8 +220,12 @@ func TestRollBack(t *testing.T) {
 		size int64
 	}{
 		"then one that stays": {
-			{"large1", "unchanged", large}, {"large2", "unreadable", large}, {"small1", "unchanged", small},
-			{"small2", "unreadable at last", small}, {"small3", "keeps changing", small}, {"end", "steady", small},
+			{"large1", "unchanged", large},
+			{"large2", "unreadable", large},
+			{"small1", "unchanged", small},
+			{"small2", "unreadable at last", small},
+			{"small3", "keeps changing", small},
+			{"end", "steady", small},
 		},
 		"then the end": {{"large1", "unreadable at last", large}, {"small1", "shrinks while it is read", small}, {"small2", "unreadable", small}},
 	}

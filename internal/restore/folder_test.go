@@ -97,8 +97,10 @@ func file(path, data string) archivetest.File {
 func TestRestore(t *testing.T) {
 	old := time.Date(1999, 5, 4, 3, 2, 1, 0, time.UTC)
 	b := archivetest.New(t, []archivetest.File{
-		file("uploads/deep/er/ü:#&.txt", "alpha"), file("empty", ""), {Path: "old", Data: []byte("o"), Modified: old},
-		{Path: "export.json", Data: []byte(`{"secret":1}`), Document: true, Secret: true}, {Path: "nothing/in here/"},
+		file("uploads/deep/er/ü:#&.txt", "alpha"), file("empty", ""),
+		{Path: "old", Data: []byte("o"), Modified: old},
+		{Path: "export.json", Data: []byte(`{"secret":1}`), Document: true, Secret: true},
+		{Path: "nothing/in here/"},
 	})
 	b.Entries[1].Mode = 0o6755
 	b.Entries[3].Mode = 0o644
@@ -289,7 +291,8 @@ func TestDamagedTail(t *testing.T) {
 
 func TestOddTimes(t *testing.T) {
 	b := archivetest.New(t, []archivetest.File{
-		{Path: "far", Modified: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)}, {Path: "long ago", Modified: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{Path: "far", Modified: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{Path: "long ago", Modified: time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)},
 		{Path: "before 1980", Modified: time.Date(1969, 1, 1, 0, 0, 0, 0, time.UTC)},
 	})
 	if r := into(t, t.TempDir(), b.Zip(t)); r.err != nil || r.Written != 3 || len(r.Problems) > 0 {

@@ -6,8 +6,8 @@ package secret
 
 import (
 	"bytes"
-	"errors"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"

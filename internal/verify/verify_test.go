@@ -35,8 +35,10 @@ func TestMain(m *testing.M) { vaulttest.Main(m) }
 func tiny(t testing.TB) *archivetest.Backup {
 	b := archivetest.New(t,
 		[]archivetest.File{
-			{Path: "uploads/ü.txt", Data: []byte("alpha")}, {Path: "uploads/dead", Data: []byte("dead"), Dead: true},
-			{Path: "uploads/b", Data: []byte("beta")}, {Path: "uploads/empty/"},
+			{Path: "uploads/ü.txt", Data: []byte("alpha")},
+			{Path: "uploads/dead", Data: []byte("dead"), Dead: true},
+			{Path: "uploads/b", Data: []byte("beta")},
+			{Path: "uploads/empty/"},
 		},
 		[]archivetest.File{{Path: "export.json", Data: bytes.Repeat([]byte(`{"a":"b"},`), 20), Document: true, Secret: true}},
 	)
