@@ -29,6 +29,20 @@ To bring a Zipline back by hand:
 What that import leaves out (ownerless files, folders of equal names, thumbnails, settings)
 is in export.json all the same.
 `
+	case "linkding":
+		text += `
+db.sqlite3    linkding's database; it holds password hashes and tokens: keep it secret.
+assets/       saved pages and uploads; favicons/ and previews/ as linkding had them.
+
+To bring a linkding back by hand: stop it, unpack the ZIP as its empty data folder, start it.
+It makes a new secret key: people sign in again.
+`
+	case "files":
+		text += `
+files/          the files, by their paths. Bytes that a ZIP's name cannot hold are written as % and two hex digits,
+                and so is every %; lifeboat restore gives files their own names and modes back.
+files.json      what was backed up; symlinks.jsonl lists symbolic links and their targets, if there were any.
+`
 	}
 	return text + `
 lifeboat/backup.json      what this backup is, and the signature of the list of its entries

@@ -120,6 +120,9 @@ func (s Scope) String() string {
 	return strings.Join(words, " ")
 }
 
+// AllObjects reports whether the scope holds every object.
+func (s Scope) AllObjects() bool { return s.Since.IsZero() && s.Until.IsZero() }
+
 // Holds reports whether an object of this time belongs to the scope.
 func (s Scope) Holds(modified time.Time) bool {
 	return !modified.Before(s.Since) && (s.Until.IsZero() || modified.Before(s.Until))

@@ -108,7 +108,8 @@ func (c *Catalog) Remove(ctx context.Context, source backup.Source, id backup.ID
 }
 
 // All yields the records of a source, or of every source when it is empty, oldest first within a source. A record
-// that cannot be read is yielded as an error, and the listing goes on.
+// that cannot be read is yielded as an error, with nothing but the source and the id of its key, and the listing goes
+// on.
 func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for info, err := range c.vault.List(ctx, vault.Records(source)) {
@@ -120,6 +121,11 @@ func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Recor
 			if err != nil && failure.KindOf(err) == failure.NotFound {
 				continue // it was removed since it was listed
 			}
+			if err != nil {
+				name, _ := strings.CutPrefix(string(info.Key), string(vault.Records("")))
+				of, id, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "/")
+				r = Record{Source: backup.Source(of), ID: backup.ID(id)}
+			}
 			if !yield(r, err) {
 				return
 			}
@@ -127,7 +133,8 @@ func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Recor
 	}
 }
 
-// Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest.
+// Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
+// is the newest good one of all objects; one of a part of them only where there is no other.
 func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 	wanted, source := text, backup.Source("")
 	if name, rest, ok := strings.Cut(text, ":"); ok {
@@ -137,16 +144,21 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 		}
 		source, wanted = parsed, rest
 	}
-	var found []Record
+	var found, parts []Record
 	for r, err := range c.All(ctx, source) {
 		switch {
-		case err != nil && failure.KindOf(err) == failure.Corrupt:
+		case err != nil && failure.KindOf(err) == failure.Corrupt && string(r.ID) != wanted:
 			continue
 		case err != nil:
 			return Record{}, err
+		case wanted == "latest" && r.Status.Good() && !r.Scope.AllObjects():
+			parts = append(parts, r)
 		case wanted == "latest" && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):
 			found = append(found, r)
 		}
+	}
+	if len(found) == 0 {
+		found = parts
 	}
 	slices.SortFunc(found, func(a, b Record) int {
 		return cmp.Or(a.Started.Compare(b.Started), strings.Compare(string(a.ID), string(b.ID)))

@@ -54,7 +54,7 @@ func (c *cli) doctor(ctx context.Context, store bool) error {
 		}
 		return c.diagnosis(all)
 	}
-	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: fmt.Sprintf("%d sources", len(cfg.Sources))})
+	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: plain.Count(int64(len(cfg.Sources)), "source")})
 	for _, w := range cfg.Warnings {
 		report(doctor.Finding{Check: "config", Subject: w.At(cfg.File), Level: doctor.Warning, Message: w.Message})
 	}

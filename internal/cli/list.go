@@ -54,13 +54,13 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 	slices.SortFunc(records, func(a, b catalog.Record) int { return a.Started.Compare(b.Started) })
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	if len(records) > 0 && !c.json {
-		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tNAME")
+		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tSCOPE\tNAME")
 	}
 	for _, r := range records {
 		c.message(listed(r))
 		if !c.json {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
-				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), dash(string(r.Proof)), plain.Text(r.Name))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
+				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), dash(string(r.Proof)), r.Scope, plain.Text(r.Name))
 		}
 	}
 	if err := table.Flush(); err != nil {

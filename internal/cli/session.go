@@ -160,14 +160,16 @@ func (s *session) create(ctx context.Context) (vault.Description, error) {
 
 // empty refuses to make a new vault, with another key, of one that holds backups but has lost its vault.json.
 func (s *session) empty(ctx context.Context) error {
-	for info, err := range s.vault.List(ctx, vault.Records("")) {
-		if failure.KindOf(err) == failure.NotFound && err != nil {
-			return nil // no bucket yet: the first write says so better
+	for _, prefix := range []vault.Key{vault.Records(""), "archives/", "packs/", "snapshots/"} {
+		for info, err := range s.vault.List(ctx, prefix) {
+			if failure.KindOf(err) == failure.NotFound && err != nil {
+				return nil // no bucket yet: the first write says so better
+			}
+			if err != nil {
+				return err
+			}
+			return failure.New(failure.Corrupt, "the vault holds backups (%s) but no %s", info.Key, vault.Marker)
 		}
-		if err != nil {
-			return err
-		}
-		return failure.New(failure.Corrupt, "the vault holds backups (%s) but no %s", info.Key, vault.Marker)
 	}
 	return nil
 }

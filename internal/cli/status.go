@@ -117,11 +117,11 @@ func (s *session) status(ctx context.Context, source backup.Source, now time.Tim
 }
 
 func (st *sourceStatus) add(r catalog.Record) {
-	if r.Started.After(st.lastStarted) {
+	if r.Started.After(st.lastStarted) && r.Scope.AllObjects() {
 		st.lastStarted, st.LastStatus = r.Started, r.Status
 		st.Suspicious = r.Suspicious()
 	}
-	if !r.Status.Good() {
+	if !r.Status.Good() || !r.Scope.AllObjects() { // a part is no backup of the source
 		return
 	}
 	if r.Finished.After(st.GoodAt) {

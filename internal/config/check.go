@@ -20,7 +20,7 @@ func (r *reader) path(v value) string {
 	case text == "":
 		return ""
 	case strings.HasPrefix(text, "s3://"):
-		r.problem(v, "must be a folder here; write {s3: s3://bucket} for a bucket")
+		r.problem(v, "must be a path of this machine, not a bucket")
 		return ""
 	case strings.Contains(text, "://"):
 		r.problem(v, "must be a path, not a URL")

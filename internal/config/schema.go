@@ -19,7 +19,7 @@ func Schema() []byte {
 		"sources":   named("the applications to back up", map[string]any{"oneOf": kinds}),
 		"targets":   named("the applications that a restore may write to", targetSchema()),
 		"serve":     object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
-		"mail":      object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from"),
+		"mail":      object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from", "smtp"),
 	}, "vault")
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	schema["title"] = "lifeboat.yaml"

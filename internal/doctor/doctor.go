@@ -1,6 +1,7 @@
 // Package doctor looks whether a backup would work, before one runs: every source is reached with the permission
 // that a backup needs, every datasource is listed and read, the vault is written, read and deleted, the mail server
-// is greeted. Each finding says what to do next. It changes nothing but one object of the vault, which it removes.
+// is greeted. Each finding says what to do next. It writes nothing but objects of the vault below probe/, which it
+// removes.
 package doctor
 
 import (

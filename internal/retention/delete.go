@@ -11,6 +11,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/pack"
 	"lifeboat/internal/vault"
 )
 
@@ -120,10 +121,15 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 // or is not the one that its record names, nothing is known of its packs: that is an error, and nothing goes.
 func ownPacks(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record) (map[string]manifest.Pack, error) {
 	own, err := packs(ctx, v, record)
-	if err != nil {
-		if kind := failure.KindOf(err); kind == failure.NotFound || kind == failure.Corrupt {
-			return nil, nil
+	switch kind := failure.KindOf(err); {
+	case err == nil:
+	case kind == failure.NotFound: // it never came to a manifest
+		if own, err = pack.Written(ctx, v, record.Source, record.ID); err != nil {
+			return nil, err
 		}
+	case kind == failure.Corrupt:
+		return nil, nil
+	default:
 		return nil, err
 	}
 	for r, err := range c.All(ctx, record.Source) {

@@ -2,11 +2,8 @@ package step
 
 import (
 	"context"
-	"strings"
 
 	"lifeboat/internal/backup"
-	"lifeboat/internal/failure"
-	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/vault"
 )
@@ -15,7 +12,7 @@ import (
 // take space for nobody. The caller makes sure that no other run works on the source. Where a manifest cannot be
 // read nothing is known of its packs, and none goes.
 func (s *Steps) free(ctx context.Context, source backup.Source, id backup.ID) error {
-	written, err := s.written(ctx, source, id)
+	written, err := pack.Written(ctx, s.Vault, source, id)
 	if err != nil || len(written) == 0 {
 		return err
 	}
@@ -31,35 +28,14 @@ func (s *Steps) free(ctx context.Context, source backup.Source, id backup.ID) er
 			return err
 		}
 		body.Close()
-		for pack := range m.Packs {
-			delete(written, pack)
+		for named := range m.Packs {
+			delete(written, named)
 		}
 	}
-	for pack := range written {
-		if err := s.Vault.Delete(ctx, vault.Pack(source, pack)); err != nil {
+	for unnamed := range written {
+		if err := s.Vault.Delete(ctx, vault.Pack(source, unnamed)); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// written returns the packs that the results of a run's batches name.
-func (s *Steps) written(ctx context.Context, source backup.Source, id backup.ID) (map[string]manifest.Pack, error) {
-	packs := map[string]manifest.Pack{}
-	for info, err := range s.Vault.List(ctx, vault.Work(source, id, "")) {
-		if err != nil {
-			return nil, err
-		}
-		if !strings.Contains(string(info.Key), "/packed/") {
-			continue
-		}
-		var result pack.Result
-		if _, err := s.Vault.GetJSON(ctx, info.Key, &result); err != nil && failure.KindOf(err) != failure.NotFound {
-			return nil, err
-		}
-		for _, p := range result.Packs {
-			packs[p.ID] = p
-		}
-	}
-	return packs, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -78,10 +79,12 @@ const scopesReused = 3
 // is a problem; trouble with the store is an error.
 func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.Record) (map[string]manifest.Entry, error) {
 	all := map[string]manifest.Entry{}
+	seen := map[backup.ID]bool{}
 	for _, last := range backups {
-		if slices.Contains(file.Previous, last.ID) {
+		if seen[last.ID] {
 			continue
 		}
+		seen[last.ID] = true
 		entries, err := s.previous(ctx, last)
 		switch kind := failure.KindOf(err); {
 		case err == nil:
