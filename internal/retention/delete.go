@@ -101,12 +101,12 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 	if err := v.Delete(ctx, vault.Archive(record.Source, record.ID)); err != nil {
 		return freed, err
 	}
-	for id, pack := range only {
+	for id, p := range only {
 		if err := v.Delete(ctx, vault.Pack(record.Source, id)); err != nil {
 			return freed, err
 		}
 		freed.Packs++
-		freed.Bytes += pack.Bytes
+		freed.Bytes += p.Bytes
 	}
 	if err := v.DeleteAll(ctx, vault.Snapshot(record.Source, record.ID)); err != nil {
 		return freed, err
