@@ -32,8 +32,8 @@ func holders() holder {
 
 func TestNeverPrints(t *testing.T) {
 	h := holders()
-	for _, v := range []any{h, &h, []holder{h}, map[string]holder{"a": h}, h.Open, &h.Open, h.Ref, &h.Ref, []secret.String{h.Open}, map[secret.Reference]int{h.Ref: 1}} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%T", "%p", "%10.3s", "%!"} {
+	for _, v := range []any{h, &h, []holder{h}, map[string]holder{"a": h}, h.Open, &h.Open, h.Ref, &h.Ref, []secret.String{h.Open}, []secret.Reference{h.Ref}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%T", "%10.3s", "%!"} {
 			check(t, fmt.Sprintf("%T as %s", v, verb), fmt.Sprintf(verb, v))
 		}
 		data, err := json.Marshal(v)

@@ -6,29 +6,32 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sort"
 	"testing"
 	"time"
 )
 
-// sparse is a file of which only some runs of bytes are there; the rest is zeros.
+// sparse is a file of which only some runs of bytes are there, in their order; the rest is zeros.
 type sparse struct {
-	size int64
-	runs map[int64][]byte
+	size  int64
+	runs  [][]byte
+	start []int64 // of each run
 }
 
+// put appends a run behind all others.
 func (s *sparse) put(at int64, data []byte) {
-	s.runs[at] = data
-	s.size = max(s.size, at+int64(len(data)))
+	s.runs, s.start, s.size = append(s.runs, data), append(s.start, at), at+int64(len(data))
 }
 
 // ReadAt implements io.ReaderAt.
 func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
 	n := int(min(int64(len(p)), max(0, s.size-off)))
 	clear(p[:n])
-	for at, data := range s.runs {
-		from, to := max(at, off), min(at+int64(len(data)), off+int64(n))
+	first := max(0, sort.Search(len(s.start), func(i int) bool { return s.start[i] > off })-1)
+	for i := first; i < len(s.runs) && s.start[i] < off+int64(n); i++ {
+		from, to := max(s.start[i], off), min(s.start[i]+int64(len(s.runs[i])), off+int64(n))
 		if from < to {
-			copy(p[from-off:to-off], data[from-at:to-at])
+			copy(p[from-off:to-off], s.runs[i][from-s.start[i]:to-s.start[i]])
 		}
 	}
 	if n < len(p) {
@@ -39,7 +42,7 @@ func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
 
 // build lays out entries without their contents, and the end of the file.
 func build(entries []Entry) *sparse {
-	s := &sparse{runs: map[int64][]byte{}}
+	s := &sparse{}
 	var directory []byte
 	var at int64
 	for _, e := range entries {

@@ -265,3 +265,17 @@ func (b *Backup) StoreArchive(t testing.TB, v *vault.Vault) {
 
 // ID returns an id of a run.
 func ID(letters string) backup.ID { return backup.ID("20261121T120000Z-" + letters) }
+
+// Golden returns the backup whose archive is internal/archive/testdata/golden-1.zip, the worked example of FORMAT.md.
+func Golden(t testing.TB) *Backup {
+	b := New(t,
+		[]File{
+			{Path: "uploads/a.txt", Data: []byte("alpha")}, {Path: "uploads/gone.txt", Data: []byte("of an older backup"), Dead: true},
+			{Path: "uploads/ü.txt", Data: []byte("beta\n"), Modified: time.Date(2025, 2, 3, 4, 5, 7, 890, time.UTC)}, {Path: "uploads/none/"},
+		},
+		[]File{{Path: "export.json", Data: bytes.Repeat([]byte(`{"files":[]}`), 8), Document: true, Secret: true}},
+	)
+	b.Header.Facts = app.Facts{Application: "Zipline", Version: "4.4.1"}
+	b.Header.Readme = "This ZIP is a backup of \"photos\", made by lifeboat.\n"
+	return b
+}
