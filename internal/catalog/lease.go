@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +41,7 @@ func (c *Catalog) Acquire(ctx context.Context, source backup.Source, lease Lease
 		if err == nil {
 			return lost, nil
 		}
-		if failure.KindOf(err) != failure.Conflict || try == tries {
+		if _, held := errors.AsType[Held](err); held || failure.KindOf(err) != failure.Conflict || try == tries {
 			return "", err
 		}
 	}
@@ -61,7 +62,7 @@ func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease
 	case old.Run == lease.Run && old.Holder == lease.Holder && old.Expires.Sub(now) > LeaseTime*3/4:
 		return old.Run, nil
 	case old.Run != lease.Run && now.Before(old.Expires) && (stale == nil || !stale(old)):
-		return "", Held{old}
+		return "", failure.New(failure.Conflict, "%w", Held{old})
 	}
 	_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
 	return old.Run, err

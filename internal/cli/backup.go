@@ -45,7 +45,7 @@ Exit codes: 0 complete, 3 complete with problems (see "lifeboat show"), others: 
 	}
 	cmd.Flags().StringVar(&run.Name, "name", "", "a name for this backup, up to 200 bytes")
 	cmd.Flags().StringVar(&run.Description, "description", "", "what it is for, up to 4000 bytes")
-	cmd.Flags().BoolVar(&run.Rehash, "rehash", false, "read every object again, even where nothing says that it changed")
+	cmd.Flags().BoolVar(&run.Rehash, "rehash", false, "read and pack every object anew, even where nothing says that it changed")
 	scope.add(cmd)
 	return cmd
 }

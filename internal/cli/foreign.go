@@ -15,16 +15,15 @@ import (
 // foreign opens an archive that another program made and lifeboat knows: so far that of linkding's full_backup. It
 // returns nil for any other file. An archive that the other program left broken is Corrupt, with the reason.
 func foreign(ctx context.Context, name string) (*linkding.FullBackup, func(), error) {
-	file, err := os.Open(name)
-	if err != nil {
+	info, err := os.Stat(name)
+	if err != nil || !info.Mode().IsRegular() { // a pipe would never answer
 		return nil, nil, nil // whoever opens it next says so better
 	}
-	closeFile := func() { file.Close() }
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		closeFile()
+	file, err := os.Open(name)
+	if err != nil {
 		return nil, nil, nil
 	}
+	closeFile := func() { file.Close() }
 	verdict, err := linkding.Recognise(file, info.Size())
 	if err != nil || verdict == linkding.Foreign {
 		closeFile()
@@ -64,9 +63,12 @@ func (c *cli) verifyForeign(name string, b *linkding.FullBackup) error {
 
 func (c *cli) restoreForeign(ctx context.Context, name string, b *linkding.FullBackup, to string, into bool) error {
 	c.sayForeign(name, b)
+	if err := refuse(to, into); err != nil {
+		return err
+	}
 	folder, err := restore.OpenFolder(to, into)
 	if err != nil {
-		return err
+		return inaccessible(to, err)
 	}
 	defer folder.Close()
 	result, err := folder.RestoreForeign(func(put func(manifest.Entry, io.Reader) error) error {

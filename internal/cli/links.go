@@ -73,7 +73,7 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 	if source, err := s.config.Source(string(record.Source)); err == nil {
 		code = code && source.Link.Code
 	}
-	made, err := links.Issue(ctx, record.Source, record.ID, "link command", link.Options{TTL: ttl, NeedsCode: code})
+	made, err := links.Issue(ctx, record.Source, record.ID, "link command "+time.Now().UTC().Format(time.RFC3339Nano), link.Options{TTL: ttl, NeedsCode: code})
 	if err != nil {
 		return err
 	}

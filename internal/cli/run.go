@@ -106,11 +106,19 @@ func (r *runner) open(now time.Time) ([]journal, error) {
 				WithHint("wait for it; `lifeboat show %s` says how far it is", id)
 		}
 		state, err := machine.ReadJournal(path)
-		if err != nil { // it died before its first record was whole: nothing has happened yet
+		switch {
+		case err != nil && failure.KindOf(err) == failure.NotFound: // it died before its first record was whole
 			if err := os.Remove(path); err != nil {
 				return nil, err
 			}
 			continue
+		case err != nil && failure.KindOf(err) == failure.Corrupt: // nobody can go on with it; the next run closes its record
+			if err := os.Rename(path, path+".damaged"); err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil:
+			return nil, err
 		}
 		if state.Ended {
 			continue
@@ -133,7 +141,11 @@ func (r *runner) pick(ctx context.Context, run events.Run) (journal, bool, error
 	}
 	var chosen *journal
 	for i, j := range open {
-		if chosen == nil && j.same && sameRequest(j.run, run) {
+		closed, err := r.closed(ctx, j.run)
+		if err != nil {
+			return journal{}, false, err
+		}
+		if chosen == nil && j.same && !closed && sameRequest(j.run, run) {
 			chosen = &open[i]
 			continue
 		}
@@ -145,6 +157,15 @@ func (r *runner) pick(ctx context.Context, run events.Run) (journal, bool, error
 		return *chosen, true, nil
 	}
 	return journal{path: filepath.Join(r.folder, string(run.ID)+".jsonl"), run: run}, false, nil
+}
+
+// closed reports whether somebody else has ended the run as lost: what it needs may be gone.
+func (r *runner) closed(ctx context.Context, run events.Run) (bool, error) {
+	record, err := r.session.catalog.Record(ctx, run.Source, run.ID)
+	if failure.KindOf(err) == failure.NotFound && err != nil {
+		return false, nil // it has not come that far
+	}
+	return record.Status == backup.Failed || record.Status == backup.Deleting, err
 }
 
 // sameRequest reports whether two runs were asked for with the same words.
@@ -175,7 +196,7 @@ func (r *runner) forget(id backup.ID) error {
 // stale reports whether a lease's holder is a process of this machine that is gone.
 func (r *runner) stale(l catalog.Lease) bool {
 	var pid int
-	mine := strings.TrimSuffix(holder(), fmt.Sprint(os.Getpid()))
+	mine := machineName() + " pid "
 	if !strings.HasPrefix(l.Holder, mine) {
 		return false
 	}
@@ -228,6 +249,11 @@ func (r *runner) reopen(ctx context.Context, run events.Run) error {
 func (r *runner) conclude(ctx context.Context, run events.Run, outcome machine.Outcome) (catalog.Record, error) {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	if outcome.Status != machine.Succeeded { // what came after the proof does not make a backup worse
+		if record, err := r.session.catalog.Record(after, run.Source, run.ID); err == nil && record.Status.Good() {
+			return record, nil
+		}
+	}
 	switch outcome.Status {
 	case machine.Succeeded:
 		var output struct {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"lifeboat/internal/catalog"
@@ -190,13 +193,23 @@ func (s *session) trusted() []ed25519.PublicKey {
 	return []ed25519.PublicKey{s.key.Public()}
 }
 
-// holder names this process to whoever finds its lease.
-func holder() string {
+// holder names this process to whoever finds its lease: the host and this boot and process namespace of it, then the
+// process.
+func holder() string { return fmt.Sprintf("%s pid %d", machineName(), os.Getpid()) }
+
+// machineName tells machines and containers apart that share a host name.
+func machineName() string {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown host"
 	}
-	return fmt.Sprintf("%s pid %d", host, os.Getpid())
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // elsewhere than on Linux the host's name must do
+	namespace, _ := os.Readlink("/proc/self/ns/pid")
+	if id := strings.TrimSpace(string(boot)) + namespace; id != "" {
+		sum := sha256.Sum256([]byte(id))
+		host += " (" + hex.EncodeToString(sum[:4]) + ")"
+	}
+	return host
 }
 
 func (s *session) notifier() *setup.Notifier {

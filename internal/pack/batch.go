@@ -34,6 +34,7 @@ type Packer struct {
 	Vault    *vault.Vault
 	Source   backup.Source
 	Backup   backup.ID
+	Fresh    bool // packs are written anew even where the pool has the same bytes, which may be damaged
 	Open     func(ctx context.Context, o app.Object) (app.Content, error)
 	Progress func(items, bytes int64) // may be nil
 

@@ -480,7 +480,7 @@ func TestMake(t *testing.T) {
 		t.Error(diff)
 	}
 	reused, batches = show(Make(nil, objects, before, true))
-	want = [][]string{{"large again"}, {"new", "kept again", "moved", "retyped", "unsettled again", "untrusted", "touched"}}
+	want = [][]string{{"large"}, {"new", "kept", "moved", "retyped", "unsettled", "untrusted", "touched"}}
 	if diff := cmp.Diff(want, batches); diff != "" || len(reused) > 0 {
 		t.Error(diff, reused)
 	}

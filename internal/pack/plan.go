@@ -78,7 +78,7 @@ type Plan struct {
 }
 
 // Make plans. previous holds the entries of the last manifest of the scope by path. With rehash every object is
-// read, whatever its identity. The same input gives the same plan.
+// read and packed, whatever its identity. The same input gives the same plan.
 func Make(documents []Document, objects []app.Object, previous map[string]manifest.Entry, rehash bool) Plan {
 	var plan Plan
 	var small, large []Item
@@ -86,12 +86,15 @@ func Make(documents []Document, objects []app.Object, previous map[string]manife
 		o := &objects[i]
 		item := Item{Object: o}
 		if before, ok := previous[o.Path]; ok && reusable(before, *o) {
-			if o.Dir || before.Origin.Settled && !rehash {
+			switch {
+			case rehash: // nothing that lies in the pool is trusted
+			case o.Dir, before.Origin.Settled:
 				before.Mode = o.Mode
 				plan.Reused = append(plan.Reused, before)
 				continue
+			default:
+				item.Previous = &before
 			}
-			item.Previous = &before
 		}
 		plan.Objects++
 		plan.Bytes += o.Size

@@ -52,12 +52,17 @@ func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([
 	if len(packed) == 0 {
 		return outgrown, nil
 	}
-	pack := manifest.Pack{ID: contentID(bytes), Bytes: int64(len(bytes)), CRC32: manifest.CRC(crc32.ChecksumIEEE(bytes))}
+	pack := manifest.Pack{ID: p.contentID(bytes, p.Fresh), Bytes: int64(len(bytes)), CRC32: manifest.CRC(crc32.ChecksumIEEE(bytes))}
+	err := p.Vault.Create(ctx, vault.Pack(p.Source, pack.ID), bytes)
+	if err != nil && failure.KindOf(err) == failure.Conflict { // the pool has other bytes under the name: they are damaged
+		pack.ID = p.contentID(bytes, true)
+		err = p.Vault.Create(ctx, vault.Pack(p.Source, pack.ID), bytes)
+	}
+	if err != nil {
+		return nil, err
+	}
 	for i := range packed {
 		packed[i].Header.Pack = pack.ID
-	}
-	if err := p.Vault.Create(ctx, vault.Pack(p.Source, pack.ID), bytes); err != nil {
-		return nil, err
 	}
 	result.Packs = append(result.Packs, pack)
 	result.Entries = append(result.Entries, packed...)
@@ -184,8 +189,13 @@ func (p *Packer) fetchDocument(ctx context.Context, s *slot) error {
 	return nil
 }
 
-// contentID names a pack by its bytes: the first 32 hex digits of their SHA-256.
-func contentID(bytes []byte) string {
-	sum := sha256.Sum256(bytes)
-	return hex.EncodeToString(sum[:16])
+// contentID names a pack by its bytes: the first 32 hex digits of their SHA-256; of the SHA-256 of the run's id and
+// the bytes, where a pack must not be one that is there already.
+func (p *Packer) contentID(bytes []byte, fresh bool) string {
+	h := sha256.New()
+	if fresh {
+		h.Write([]byte("lifeboat pack 1\n" + string(p.Backup) + "\n"))
+	}
+	h.Write(bytes)
+	return hex.EncodeToString(h.Sum(nil)[:16])
 }

@@ -2,6 +2,7 @@ package pack
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 
 	"lifeboat/internal/backup"
@@ -21,8 +22,8 @@ func Written(ctx context.Context, v *vault.Vault, source backup.Source, id backu
 		if !strings.Contains(string(info.Key), "/packed/") {
 			continue
 		}
-		var result Result
-		if _, err := v.GetJSON(ctx, info.Key, &result); err != nil && failure.KindOf(err) != failure.NotFound {
+		result, err := ReadResult(ctx, v, info.Key)
+		if err != nil && failure.KindOf(err) != failure.NotFound {
 			return nil, err
 		}
 		for _, p := range result.Packs {
@@ -30,4 +31,33 @@ func Written(ctx context.Context, v *vault.Vault, source backup.Source, id backu
 		}
 	}
 	return packs, nil
+}
+
+// WriteResult stores what became of a batch, once: Conflict where another attempt was faster.
+func WriteResult(ctx context.Context, v *vault.Vault, key vault.Key, r Result) error {
+	out := v.NewWriter(ctx, key, vault.IfAbsent())
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(r); err != nil {
+		out.Abort()
+		return err
+	}
+	return out.Close()
+}
+
+// ReadResult reads what became of a batch. It has a few hundred bytes an object and the length of its name.
+func ReadResult(ctx context.Context, v *vault.Vault, key vault.Key) (Result, error) {
+	var r Result
+	body, _, err := v.Open(ctx, key, 0, -1)
+	if err != nil {
+		return r, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&r); err != nil {
+		if failure.KindOf(err) == failure.Internal {
+			err = failure.New(failure.Corrupt, "read %s: %w", key, err)
+		}
+		return r, err
+	}
+	return r, nil
 }

@@ -5,6 +5,8 @@ package restore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -255,28 +257,59 @@ func (f *Folder) write(e manifest.Entry, content io.Reader) error {
 			return err
 		}
 	}
-	out, err := f.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permissions(e, 0o644)|0o200)
-	if errors.Is(err, fs.ErrExist) {
+	if _, err := f.root.Lstat(name); err == nil {
 		return f.compare(name, content)
 	}
-	if err != nil {
+	temp := filepath.Join(filepath.Dir(name), partName(name))
+	if err := f.root.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a restore that was killed
 		return err
 	}
-	n, err := io.Copy(out, content)
-	if err == nil && e.Mode != 0 {
-		err = out.Chmod(permissions(e, 0)) // the umask of this process is not the file's
-	}
-	if err = errors.Join(err, out.Close()); err == nil && datable(e.Modified) {
-		err = f.root.Chtimes(name, e.Modified, e.Modified)
+	n, err := f.fill(temp, e, content)
+	if err == nil {
+		err = f.publish(temp, name)
 	}
 	if err != nil {
-		_ = f.root.Remove(name)
+		_ = f.root.Remove(temp)
 		return err
 	}
 	f.result.Written++
 	f.result.Bytes += n
 	f.last = written{e.Path, name, n}
 	return nil
+}
+
+// partName is what a file is called until it is whole: a restore that is killed leaves it, the next one replaces it.
+func partName(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return ".lifeboat-part-" + hex.EncodeToString(sum[:6])
+}
+
+// fill writes a file that nobody else has.
+func (f *Folder) fill(temp string, e manifest.Entry, content io.Reader) (int64, error) {
+	out, err := f.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, permissions(e, 0o644)|0o200)
+	if err != nil {
+		return 0, err
+	}
+	n, err := io.Copy(out, content)
+	if err == nil && e.Mode != 0 {
+		err = out.Chmod(permissions(e, 0)) // the umask of this process is not the file's
+	}
+	if err = errors.Join(err, out.Close()); err == nil && datable(e.Modified) {
+		err = f.root.Chtimes(temp, e.Modified, e.Modified)
+	}
+	return n, err
+}
+
+// publish gives a whole file its name, which nothing may have by then.
+func (f *Folder) publish(temp, name string) error {
+	err := f.root.Link(temp, name) // unlike a rename it refuses what is there
+	switch {
+	case err == nil:
+		return f.root.Remove(temp)
+	case errors.Is(err, fs.ErrExist):
+		return errors.New("something got its name meanwhile; it was left as it is")
+	}
+	return f.root.Rename(temp, name) // a file system without hard links
 }
 
 // datable reports whether a file can have the time: file systems count nanoseconds from 1970 in 64 bits.

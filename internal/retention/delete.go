@@ -136,7 +136,14 @@ func ownPacks(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record ca
 		if err != nil {
 			return nil, err
 		}
-		if r.ID == record.ID || r.Manifest.Key == "" {
+		if r.ID == record.ID {
+			continue
+		}
+		if r.Status == backup.Canceled || r.Status == backup.InProgress {
+			return nil, failure.New(failure.Conflict, "backup %s of this source was stopped and may go on: it may need what would be deleted", r.ID).
+				WithHint("finish it with `lifeboat backup %s`, or delete it first: lifeboat delete %s", record.Source, r.ID)
+		}
+		if r.Manifest.Key == "" {
 			continue
 		}
 		others, err := packs(ctx, v, r)

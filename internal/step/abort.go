@@ -21,23 +21,23 @@ func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error)
 // End closes the record of a run that did not complete, if it is still open, and cleans up behind it. A canceled
 // run keeps its work files: the same command goes on with them.
 func (s *Steps) End(ctx context.Context, run events.Run, status backup.Status, why catalog.Failure) error {
-	return s.end(ctx, run.Source, run.ID, status, why)
+	return s.end(ctx, run.Source, run.ID, run.ID, status, why)
 }
 
-func (s *Steps) end(ctx context.Context, source backup.Source, id backup.ID, status backup.Status, why catalog.Failure) error {
-	ended := false
-	_, err := s.catalog().Update(ctx, source, id, func(r *catalog.Record) error {
-		if ended = r.Status != backup.InProgress && r.Status != backup.Canceled; ended {
-			return nil
+// end closes a run; holder is the run that holds the source's lease while it does. A run that has failed before is
+// cleaned up again: the attempt that closed it may have died over that.
+func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup.ID, status backup.Status, why catalog.Failure) error {
+	record, err := s.catalog().Update(ctx, source, id, func(r *catalog.Record) error {
+		if r.Status == backup.InProgress || r.Status == backup.Canceled {
+			r.Status, r.Failure, r.Finished = status, &why, s.Now().UTC()
 		}
-		r.Status, r.Failure, r.Finished = status, &why, s.Now().UTC()
 		return nil
 	})
 	switch {
-	case failure.KindOf(err) == failure.NotFound: // it failed before its record was written
+	case err != nil && failure.KindOf(err) == failure.NotFound: // it failed before its record was written
 	case err != nil:
 		return err
-	case ended:
+	case record.Status != status:
 		return nil
 	}
 	if status == backup.Canceled {
@@ -48,7 +48,7 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id backup.ID, sta
 			return err
 		}
 	}
-	if err := s.alone(ctx, source, id, func() error { return s.free(ctx, source, id) }); err != nil {
+	if err := s.alone(ctx, source, holder, func() error { return s.free(ctx, source, id) }); err != nil {
 		s.Log.Info("what the failed run packed could not be freed", "error", err)
 	}
 	return s.tidy(ctx, events.Run{Source: source, ID: id})

@@ -60,6 +60,9 @@ func (s *Steps) assemble(ctx context.Context, w work, at *events.Assembly) (even
 		first = false
 		return more
 	})
+	if kind := failure.KindOf(err); err != nil && (kind == failure.Corrupt || kind == failure.NotFound) {
+		err = failure.New(kind, "a pack is damaged or gone: %w", err).WithHint("%s", rehashHint(w.run.Source))
+	}
 	return events.Assembly{Done: next == len(parts), Upload: at.Upload, Next: next}, err
 }
 
@@ -139,8 +142,8 @@ func (s *Steps) pool(ctx context.Context, w work) (*pool, error) {
 		p.add(e)
 	}
 	for n := range plan.Batches {
-		var result pack.Result
-		if _, err := s.Vault.GetJSON(ctx, w.key(fmt.Sprintf("packed/%d.json", n)), &result); err != nil {
+		result, err := pack.ReadResult(ctx, s.Vault, w.key(fmt.Sprintf("packed/%d.json", n)))
+		if err != nil {
 			return nil, err
 		}
 		for _, made := range result.Packs {

@@ -20,7 +20,7 @@ func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error)
 	if err != nil {
 		return events.Began{}, err
 	}
-	lost, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	_, err = s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
 	var held catalog.Held
 	switch {
 	case errors.As(err, &held):
@@ -28,10 +28,8 @@ func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error)
 	case err != nil:
 		return events.Began{}, err
 	}
-	if lost != "" {
-		if err := s.closeLost(ctx, run.Source, lost); err != nil {
-			return events.Began{}, err
-		}
+	if err := s.closeLost(ctx, run); err != nil {
+		return events.Began{}, err
 	}
 	return s.record(ctx, run, kind)
 }
@@ -61,9 +59,21 @@ func (s *Steps) record(ctx context.Context, run events.Run, kind string) (events
 	return events.Began{Answer: answer}, err
 }
 
-// closeLost ends the record of a run that died without doing so itself.
-func (s *Steps) closeLost(ctx context.Context, source backup.Source, id backup.ID) error {
-	return s.end(ctx, source, id, backup.Failed, catalog.Failure{
-		Kind: "lost", Message: "the run ended without a word: its process was killed, or the machine went down",
-	})
+// closeLost ends every run of the source that is in progress by its record but does not hold the lease: it died
+// without closing itself.
+func (s *Steps) closeLost(ctx context.Context, run events.Run) error {
+	for r, err := range s.catalog().All(ctx, run.Source) {
+		if err != nil && failure.KindOf(err) != failure.Corrupt {
+			return err
+		}
+		if err != nil || r.ID == run.ID || r.Status != backup.InProgress {
+			continue
+		}
+		if err := s.end(ctx, run.Source, r.ID, run.ID, backup.Failed, catalog.Failure{
+			Kind: "lost", Message: "the run ended without a word: its process was killed, or the machine went down",
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

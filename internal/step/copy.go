@@ -7,7 +7,6 @@ import (
 	"lifeboat/events"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/pack"
-	"lifeboat/internal/vault"
 )
 
 // copied is the answer of copy: as good as nothing, since a Map keeps the answers of all its children.
@@ -38,12 +37,12 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, 
 		}
 		items = append(items, item)
 	}
-	packer := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Open: source.Open, Progress: s.add}
+	packer := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add}
 	done, err := packer.Pack(ctx, batch.Batch, items)
 	if err != nil {
 		return copied{}, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
 	}
-	_, err = s.Vault.PutJSON(ctx, result, done, vault.IfAbsent())
+	err = pack.WriteResult(ctx, s.Vault, result, done)
 	if err != nil && failure.KindOf(err) == failure.Conflict {
 		err = nil // another attempt was faster; its result counts
 	}

@@ -20,7 +20,13 @@ func (s *Steps) free(ctx context.Context, source backup.Source, id backup.ID) er
 		if err != nil {
 			return err
 		}
-		if r.ID == id || r.Manifest.Key == "" {
+		if r.ID == id {
+			continue
+		}
+		if r.Status == backup.Canceled || r.Status == backup.InProgress {
+			return nil // it may go on, and name any of them
+		}
+		if r.Manifest.Key == "" {
 			continue
 		}
 		m, body, err := openManifest(ctx, s.Vault, source, r.ID)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
@@ -47,11 +48,14 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err != nil {
 		return events.Plan{}, err
 	}
+	own := backup.ID("")
 	if last != nil {
-		earlier = append([]catalog.Record{*last}, earlier...)
+		own = last.ID
+		earlier = append(earlier, *last)
+		slices.SortFunc(earlier, func(a, b catalog.Record) int { return a.Started.Compare(b.Started) })
 	}
-	var file planFile
-	previous, err := s.reusable(ctx, &file, earlier)
+	file := planFile{source: w.run.Source}
+	previous, err := s.reusable(ctx, &file, earlier, own)
 	if err != nil {
 		return events.Plan{}, err
 	}
@@ -77,15 +81,23 @@ const scopesReused = 3
 // reusable gathers the entries that need not be packed again: those of the last backups of the scopes that were used
 // last, since packs are shared by all, and of the run's own; the newest counts. A manifest that is damaged costs reading everything again and
 // is a problem; trouble with the store is an error.
-func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.Record) (map[string]manifest.Entry, error) {
+func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.Record, own backup.ID) (map[string]manifest.Entry, error) {
 	all := map[string]manifest.Entry{}
+	sizes, err := s.poolSizes(ctx, file.source)
+	if err != nil {
+		return nil, err
+	}
 	seen := map[backup.ID]bool{}
 	for _, last := range backups {
 		if seen[last.ID] {
 			continue
 		}
 		seen[last.ID] = true
-		entries, err := s.previous(ctx, last)
+		severity := app.Note
+		if last.ID == own {
+			severity = app.Problem
+		}
+		entries, lost, err := s.previous(ctx, last, sizes)
 		switch kind := failure.KindOf(err); {
 		case err == nil:
 			file.Previous = append(file.Previous, last.ID)
@@ -94,35 +106,48 @@ func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.
 			return nil, err
 		default:
 			file.Findings = append(file.Findings, app.Finding{
-				Severity: app.Problem, Kind: "previous", Item: string(last.ID),
-				Message: fmt.Sprintf("the manifest of an earlier backup cannot be read (%v): what it has was read again; run `lifeboat verify %s`", err, last.ID),
+				Severity: severity, Kind: "previous", Item: string(last.ID),
+				Message: fmt.Sprintf("the manifest of an earlier backup cannot be used (%v): what it has was read again; run `lifeboat verify %s`", err, last.ID),
+			})
+		}
+		if len(lost) > 0 {
+			file.Findings = append(file.Findings, app.Finding{
+				Severity: severity, Kind: "previous", Item: string(last.ID),
+				Message: fmt.Sprintf("packs of an earlier backup are gone or cut off (%s): what they held was read again; that backup cannot be restored as a whole", strings.Join(lost, ", ")),
 			})
 		}
 	}
 	return all, nil
 }
 
-// previous reads the objects of a manifest by path.
-func (s *Steps) previous(ctx context.Context, last catalog.Record) (map[string]manifest.Entry, error) {
+// previous reads the objects of a manifest by path, without those whose packs are not in the pool as they should be;
+// these packs are returned too.
+func (s *Steps) previous(ctx context.Context, last catalog.Record, pool map[string]int64) (map[string]manifest.Entry, []string, error) {
 	m, body, err := openManifest(ctx, s.Vault, last.Source, last.ID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer body.Close()
 	entries := make(map[string]manifest.Entry, last.Manifest.Entries)
 	count := 0
 	for e, err := range m.Entries() {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if count++; !e.Document {
+		if count++; !e.Document && pool[e.Header.Pack] == m.Packs[e.Header.Pack].Bytes {
 			entries[e.Path] = e
 		}
 	}
-	if m.Digest() != last.Manifest.SHA256 || m.Header.Backup != last.ID || m.Header.Source != last.Source {
-		return nil, failure.New(failure.Corrupt, "it is not the one that its record names")
+	var lost []string
+	for _, id := range m.PackOrder {
+		if pool[id] != m.Packs[id].Bytes {
+			lost = append(lost, id)
+		}
 	}
-	return entries, s.signed(ctx, last, m, count)
+	if m.Digest() != last.Manifest.SHA256 || m.Header.Backup != last.ID || m.Header.Source != last.Source {
+		return nil, nil, failure.New(failure.Corrupt, "it is not the one that its record names")
+	}
+	return entries, lost, s.signed(ctx, last, m, count)
 }
 
 // signed makes sure that a manifest is ours before its places are trusted: a new signature must not cover what

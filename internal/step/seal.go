@@ -31,7 +31,11 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 		return events.Sealed{}, err
 	}
 	if record.Status.Good() { // an earlier attempt got this far
-		return events.Sealed{Status: record.Status}, s.tidy(ctx, w.run)
+		s.tidyUp(ctx, w.run)
+		return events.Sealed{Status: record.Status}, nil
+	}
+	if record.Status != backup.InProgress {
+		return events.Sealed{}, failure.New(failure.Conflict, "the run was closed meanwhile: it is %s", record.Status)
 	}
 	if err := s.renew(ctx, w.run); err != nil {
 		return events.Sealed{}, err
@@ -44,10 +48,16 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	size, crc := file.Data+file.Tail, zipfmt.CombineCRC(uint32(file.DataCRC), uint32(file.TailCRC), file.Tail)
 	upload := vault.Upload{Key: vault.Archive(w.run.Source, w.run.ID), ID: at.Upload}
 	if err := (archive.Assembler{Vault: s.Vault}).Complete(ctx, upload, parts, size, crc); err != nil {
+		if failure.KindOf(err) == failure.Corrupt {
+			err = failure.New(failure.Corrupt, "a pack is damaged: %w", err).WithHint("%s", rehashHint(w.run.Source))
+		}
 		return events.Sealed{}, err
 	}
 	proof, err := s.prove(ctx, upload.Key, size, crc)
 	if err != nil {
+		return events.Sealed{}, err
+	}
+	if err := s.packsThere(ctx, w); err != nil {
 		return events.Sealed{}, err
 	}
 	if err := s.writeFindings(ctx, w); err != nil {
@@ -66,7 +76,51 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err := s.Vault.Sync(ctx); err != nil {
 		return events.Sealed{}, err
 	}
-	return events.Sealed{Status: record.Status}, s.tidy(ctx, w.run)
+	s.tidyUp(ctx, w.run)
+	return events.Sealed{Status: record.Status}, nil
+}
+
+// tidyUp tidies behind a good backup, which stays good whatever comes of that; the next run tidies again.
+func (s *Steps) tidyUp(ctx context.Context, run events.Run) {
+	if err := s.tidy(ctx, run); err != nil {
+		s.Log.Error("what the run needed could not be removed", "source", run.Source, "backup", run.ID, "error", err)
+	}
+}
+
+// packsThere makes sure, as the last thing before the record says so, that every pack of the manifest is in the pool.
+func (s *Steps) packsThere(ctx context.Context, w work) error {
+	m, body, err := openManifest(ctx, s.Vault, w.run.Source, w.run.ID)
+	if err != nil {
+		return err
+	}
+	body.Close()
+	sizes, err := s.poolSizes(ctx, w.run.Source)
+	if err != nil {
+		return err
+	}
+	for id, p := range m.Packs {
+		if sizes[id] != p.Bytes {
+			return failure.New(failure.Corrupt, "the pack %s is gone from the pool, or has another size", id).WithHint("%s", rehashHint(w.run.Source))
+		}
+	}
+	return nil
+}
+
+// poolSizes returns the sizes of all packs of a source.
+func (s *Steps) poolSizes(ctx context.Context, source backup.Source) (map[string]int64, error) {
+	sizes := map[string]int64{}
+	for info, err := range s.Vault.List(ctx, vault.Packs(source)) {
+		if err != nil {
+			return nil, err
+		}
+		sizes[vault.PackID(info.Key)] = info.Size
+	}
+	return sizes, nil
+}
+
+// rehashHint says how to get away from a pack that is damaged.
+func rehashHint(source backup.Source) string {
+	return fmt.Sprintf("`lifeboat backup %s --rehash` reads and packs everything anew; `lifeboat verify` says which backups are damaged", source)
 }
 
 // prove holds the store's own size and checksum of the archive against those that follow from its pieces. A store
@@ -141,8 +195,7 @@ func (s *Steps) results(ctx context.Context, w work) iter.Seq2[pack.Result, erro
 			return
 		}
 		for n := range plan.Batches {
-			var result pack.Result
-			_, err := s.Vault.GetJSON(ctx, w.key(fmt.Sprintf("packed/%d.json", n)), &result)
+			result, err := pack.ReadResult(ctx, s.Vault, w.key(fmt.Sprintf("packed/%d.json", n)))
 			if !yield(result, err) || err != nil {
 				return
 			}

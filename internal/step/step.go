@@ -25,6 +25,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -87,7 +88,12 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 		return nil, err
 	}
 	started := s.Now()
-	answer, err := s.dispatch(ctx, request)
+	working, stop := s.keepLease(ctx, request)
+	answer, err := s.dispatch(working, request)
+	stop()
+	if lost := context.Cause(working); err != nil && errors.Is(lost, errLeaseLost) {
+		err = failure.New(failure.Conflict, "%w", lost)
+	}
 	log := s.Log.With("step", request.Step, "source", request.Run.Source, "backup", request.Run.ID, "took", s.Now().Sub(started).String())
 	if err != nil {
 		log.Info("step failed", "error", err, "kind", failure.KindOf(err).String())
@@ -149,6 +155,38 @@ func (s *Steps) phase(name string, items, bytes int64) {
 func (s *Steps) add(items, bytes int64) {
 	if s.Progress != nil {
 		s.Progress.Add(items, bytes)
+	}
+}
+
+var errLeaseLost = errors.New("another run has taken the source over")
+
+// keepLease renews the lease of a run while one of its steps works, however long that takes, and cancels the step's
+// context when another run has taken the source. stop ends it.
+func (s *Steps) keepLease(ctx context.Context, r events.Request) (working context.Context, stop func()) {
+	switch r.Step {
+	case "begin", "notify", "abort": // have no lease yet, or none any more
+		return ctx, func() {}
+	}
+	working, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(catalog.LeaseTime / 4)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-working.Done():
+				return
+			case <-ticker.C:
+			}
+			if _, held := errors.AsType[catalog.Held](s.renew(working, r.Run)); held {
+				cancel(errLeaseLost)
+			}
+		}
+	}()
+	return working, func() {
+		cancel(nil)
+		<-done
 	}
 }
 

@@ -42,6 +42,7 @@ type snapshotFile struct {
 
 // planFile says what the plan rests on.
 type planFile struct {
+	source   backup.Source // not stored
 	Previous []backup.ID   `json:"previous"` // whose entries are reused
 	Batches  int           `json:"batches"`
 	Findings []app.Finding `json:"findings"`

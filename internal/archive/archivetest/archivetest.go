@@ -270,8 +270,10 @@ func ID(letters string) backup.ID { return backup.ID("20261121T120000Z-" + lette
 func Golden(t testing.TB) *Backup {
 	b := New(t,
 		[]File{
-			{Path: "uploads/a.txt", Data: []byte("alpha")}, {Path: "uploads/gone.txt", Data: []byte("of an older backup"), Dead: true},
-			{Path: "uploads/ü.txt", Data: []byte("beta\n"), Modified: time.Date(2025, 2, 3, 4, 5, 7, 890, time.UTC)}, {Path: "uploads/none/"},
+			{Path: "uploads/a.txt", Data: []byte("alpha")},
+			{Path: "uploads/gone.txt", Data: []byte("of an older backup"), Dead: true},
+			{Path: "uploads/ü.txt", Data: []byte("beta\n"), Modified: time.Date(2025, 2, 3, 4, 5, 7, 890, time.UTC)},
+			{Path: "uploads/none/"},
 		},
 		[]File{{Path: "export.json", Data: bytes.Repeat([]byte(`{"files":[]}`), 8), Document: true, Secret: true}},
 	)
