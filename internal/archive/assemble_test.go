@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -222,10 +223,10 @@ func TestResume(t *testing.T) {
 	if err != nil || n == 0 || n >= len(a.parts) {
 		t.Fatalf("%d of %d, %v", n, len(a.parts), err)
 	}
-	written := 0
+	var written atomic.Int64
 	a.store.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 		if r.Method == http.MethodPut {
-			written++
+			written.Add(1)
 		}
 		return next.RoundTrip(r)
 	})
@@ -235,8 +236,8 @@ func TestResume(t *testing.T) {
 		}
 	}
 	a.store.Intercept(nil)
-	if written != len(a.parts)-n {
-		t.Errorf("%d parts were written again", written-(len(a.parts)-n))
+	if again := int(written.Load()) - (len(a.parts) - n); again != 0 {
+		t.Errorf("%d parts were written again", again)
 	}
 	if !bytes.Equal(a.finish(), b.Zip(t)) {
 		t.Error("other bytes")

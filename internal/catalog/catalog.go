@@ -134,7 +134,7 @@ func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Recor
 }
 
 // Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
-// is the newest good one of all objects; one of a part of them only where there is no other.
+// is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none.
 func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 	wanted, source := text, backup.Source("")
 	if name, rest, ok := strings.Cut(text, ":"); ok {
@@ -151,7 +151,7 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 			continue
 		case err != nil:
 			return Record{}, err
-		case wanted == "latest" && r.Status.Good() && !r.Scope.AllObjects():
+		case wanted == "latest" && r.Status.Good() && (!r.Scope.AllObjects() || r.Suspicious() || r.Damage != ""):
 			parts = append(parts, r)
 		case wanted == "latest" && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):
 			found = append(found, r)

@@ -48,6 +48,7 @@ type Record struct {
 	NotesTotal    int           `json:"notes_total,omitzero"`
 	ProblemsTotal int           `json:"problems_total,omitzero"`
 
+	Damage   string   `json:"damage,omitempty"`  // what the last verification found wrong; the backup doesn't count as good
 	Accepted bool     `json:"accepted,omitzero"` // a person has said that what seemed suspicious is right
 	Failure  *Failure `json:"failure,omitempty"` // why a failed or canceled run ended
 	Notified Notified `json:"notified,omitzero"`

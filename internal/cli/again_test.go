@@ -139,7 +139,7 @@ func TestPipes(t *testing.T) {
 	if !json.Valid([]byte(got.out)) {
 		t.Errorf("get export.json gives no JSON: %.200s", got.out)
 	}
-	for _, args := range [][]string{{"list"}, {"show", "latest"}, {"files", "latest"}, {"verify", "latest"}, {"link", "latest"}, {"unlink", "latest"}, {"delete", "latest"}} {
+	for _, args := range [][]string{{"list"}, {"show", "latest"}, {"files", "latest"}, {"verify", "latest"}, {"link", "latest"}, {"unlink", "latest"}, {"delete", "latest", "--yes"}} {
 		r := p.run(append(args, "--json")...).exits(0)
 		if r.out == "" || r.err != "" {
 			t.Errorf("%v says %q and %q", args, r.out, r.err)

@@ -207,7 +207,7 @@ func TestBadVault(t *testing.T) {
 	text := about(t, client, nil)
 	about(t, client, bytes.Replace(text, []byte(`"format": 1`), []byte(`"format": 2`), 1))
 	done()
-	for _, args := range [][]string{{"backup", "photos", "-q"}, {"list"}, {"verify", "latest"}, {"delete", "latest"}} {
+	for _, args := range [][]string{{"backup", "photos", "-q"}, {"list"}, {"verify", "latest"}, {"delete", "latest", "--yes"}} {
 		p.run(args...).complains(16, "format 2", "newer lifeboat")
 	}
 	client, done = p.client()

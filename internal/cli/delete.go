@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/retention"
@@ -20,7 +21,10 @@ func (c *cli) deleteCommand() *cobra.Command {
 		Use:   "delete BACKUP",
 		Short: "Delete a backup: its record is marked first, its bytes go after",
 		Long: `Delete a backup, its archive, its links, and the packs that no other backup of the source needs.
-A delete that was interrupted is finished by the same command.`,
+A delete that was interrupted is finished by the same command.
+
+Where nobody sits at a terminal it does not ask; the backup must be named by its whole id then, or
+with --yes.`,
 		Args: args(1, 1, "one backup"),
 		RunE: func(cmd *cobra.Command, given []string) error { return c.delete(cmd, given[0], yes) },
 	}
@@ -37,6 +41,10 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 	record, err := s.catalog.Find(cmd.Context(), arg)
 	if err != nil {
 		return err
+	}
+	if !yes && !c.asks() && given(arg) {
+		return failure.New(failure.Usage, "nobody sits here to be asked whether %s is meant by %q", record.ID, arg).
+			WithHint("name the whole id, or add --yes")
 	}
 	question := fmt.Sprintf("delete backup %s of %s (%s, %s)?", record.ID, record.Source, record.Status, plain.Size(record.Bytes))
 	if !yes && !c.confirm(question) {
@@ -65,12 +73,23 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 
 // confirm asks a person; where nobody sits at a terminal the command itself is the answer.
 func (c *cli) confirm(question string) bool {
-	in, ok := c.in.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	if !c.asks() {
 		return true
 	}
 	fmt.Fprintf(c.err, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(in).ReadString('\n')
+	answer, _ := bufio.NewReader(c.in).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"
+}
+
+// asks reports whether somebody sits at a terminal.
+func (c *cli) asks() bool {
+	in, ok := c.in.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd()))
+}
+
+// given reports whether a backup was named by something that moves on, such as latest, and not by its whole id.
+func given(arg string) bool {
+	_, err := backup.ParseID(arg)
+	return err != nil
 }

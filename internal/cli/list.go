@@ -60,10 +60,13 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 		c.message(listed(r))
 		if !c.json {
 			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
-				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), dash(string(r.Proof)), r.Scope, plain.Text(r.Name))
+				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), proofWord(r), r.Scope, plain.Text(r.Name))
 		}
 	}
 	if err := table.Flush(); err != nil {
+		return err
+	}
+	if _, err := s.config.Source(string(source)); len(records) == 0 && damaged == 0 && source != "" && err != nil {
 		return err
 	}
 	if len(records) == 0 && damaged == 0 {
@@ -81,6 +84,13 @@ func statusWord(r catalog.Record) string {
 		return fmt.Sprintf("%s (%d)", r.Status, r.ProblemsTotal)
 	}
 	return string(r.Status)
+}
+
+func proofWord(r catalog.Record) string {
+	if r.Damage != "" {
+		return "DAMAGED"
+	}
+	return dash(string(r.Proof))
 }
 
 func dash(text string) string {
@@ -162,6 +172,7 @@ func rows(r catalog.Record) [][2]string {
 		[2]string{"archive", fmt.Sprintf("%s, %d bytes, CRC-32 %s", r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32)},
 		[2]string{"manifest", fmt.Sprintf("%d entries, SHA-256 %s, signed by %s", r.Manifest.Entries, r.Manifest.SHA256, r.Manifest.Signer)},
 		[2]string{"proven", fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))},
+		[2]string{"damage", r.Damage},
 		[2]string{"secrets", yes[r.Secrets]},
 		[2]string{"told", told(r.Notified)},
 	)

@@ -74,6 +74,16 @@ func (c *cli) restore(ctx context.Context, arg, name string, into bool) error {
 	if err != nil {
 		return err
 	}
+	if !report.OK && !looksLikeFile(arg) {
+		whole, done, err := c.archiveInstead(ctx, arg, entries, bytes)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if whole != nil {
+			image, report.OK = whole, true
+		}
+	}
 	if !report.OK {
 		return c.verdict(arg, report)
 	}
@@ -144,4 +154,24 @@ func (c *cli) restored(name string, report verify.Report, r restore.Result) erro
 		return partial{fmt.Sprintf("%d of %d files could not be written", len(r.Problems), report.Entries)}
 	}
 	return nil
+}
+
+// archiveInstead opens the archive of a backup whose packs are damaged, if every byte of it is right: it was joined
+// while they were whole. It returns nil where there is none.
+func (c *cli) archiveInstead(ctx context.Context, arg string, entries, bytes int64) (verify.Image, func(), error) {
+	s, record, err := c.find(ctx, arg)
+	if err != nil {
+		return nil, nil, err
+	}
+	done := func() { s.close() }
+	image, err := verify.OpenArchive(ctx, s.vault, record.Source, record.ID)
+	if err != nil {
+		return nil, done, nil // the verdict on the packs says enough
+	}
+	report, err := c.whole(ctx, image, s.trusted(), entries, bytes)
+	if err != nil || !report.OK || report.Header.Backup != record.ID {
+		return nil, done, err
+	}
+	c.warn("packs of this backup are damaged; its archive in the vault is whole and is restored instead")
+	return image, done, nil
 }

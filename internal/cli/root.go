@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -53,6 +54,7 @@ func (c *cli) main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	c.json = slices.Contains(args, "--json") // also for what cobra refuses before it reads flags
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(c.in)

@@ -21,7 +21,7 @@ func (c *cli) statusCommand() *cobra.Command {
 		Short: "Show per source what runs, what is overdue, what was last good and last proven",
 		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, and the
 last one of which every byte was read again. A source without a good backup for longer than
---overdue is called overdue, and the command then ends with 3.`,
+--overdue is called overdue; the command ends with 3 where a source is overdue or suspicious.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), overdue) },
 	}
@@ -61,7 +61,7 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if st.Overdue {
+		if st.Overdue || st.Suspicious {
 			late++
 		}
 		c.message(st)
@@ -74,7 +74,7 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		return err
 	}
 	if late > 0 {
-		return partial{fmt.Sprintf("%d of %d sources are overdue: no good backup within %s", late, len(s.config.Sources), plain.Duration(overdue))}
+		return partial{fmt.Sprintf("%d of %d sources need a look: overdue (no good backup within %s) or suspicious", late, len(s.config.Sources), plain.Duration(overdue))}
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func (st *sourceStatus) add(r catalog.Record) {
 		st.lastStarted, st.LastStatus = r.Started, r.Status
 		st.Suspicious = r.Suspicious()
 	}
-	if !r.Status.Good() || !r.Scope.AllObjects() { // a part is no backup of the source
+	if !r.Status.Good() || !r.Scope.AllObjects() || r.Damage != "" || r.Suspicious() { // nobody should count on it
 		return
 	}
 	if r.Finished.After(st.GoodAt) {

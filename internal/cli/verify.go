@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,10 +87,14 @@ func (c *cli) verifyBackup(ctx context.Context, arg string) error {
 	if err != nil {
 		return err
 	}
-	if report.OK && report.Signature == manifest.Authenticated {
-		if err := s.proven(ctx, record, backup.ReRead); err != nil {
-			return err
-		}
+	switch {
+	case !report.OK:
+		err = s.damaged(ctx, record, report)
+	case report.Signature == manifest.Authenticated:
+		err = s.proven(ctx, record, backup.ReRead)
+	}
+	if err != nil {
+		return err
 	}
 	return c.verdict(string(record.ID), report)
 }
@@ -100,7 +105,16 @@ func (s *session) proven(ctx context.Context, record catalog.Record, proof backu
 		if proof.Better(r.Proof) {
 			r.Proof = proof
 		}
-		r.Proven = time.Now().UTC()
+		r.Proven, r.Damage = time.Now().UTC(), ""
+		return nil
+	})
+	return err
+}
+
+// damaged writes into the record that a verification failed, so that nobody counts on the backup.
+func (s *session) damaged(ctx context.Context, record catalog.Record, report verify.Report) error {
+	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
+		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%d problems found on %s", len(report.Problems), time.Now().UTC().Format(time.RFC3339))
 		return nil
 	})
 	return err

@@ -129,6 +129,9 @@ func permissions(e manifest.Entry, otherwise fs.FileMode) fs.FileMode {
 	mode := otherwise
 	if e.Mode != 0 {
 		mode = fs.FileMode(e.Mode) & fs.ModePerm
+		if e.Dir() && e.Mode&0o1000 != 0 {
+			mode |= fs.ModeSticky
+		}
 	}
 	if e.Secret {
 		mode &= 0o700 // whatever it had: its folder was another one there

@@ -146,12 +146,12 @@ func (w *walk) enter(parent *os.Root, p place) (kept bool, err error) {
 		return false, err
 	}
 	w.counts.Directories++
-	mode, modified := info.Mode().Perm(), info.ModTime().UTC()
+	mode, modified := unixMode(info.Mode()), info.ModTime().UTC()
 	if kept && mode == usualMode {
 		return true, nil
 	}
 	return true, w.directory(strings.Join(p.name, "/"), app.Object{
-		Mode: uint32(mode), Modified: modified, Settled: true, Identity: fmt.Sprintf("%o:%d", mode, modified.UnixNano()),
+		Mode: mode, Modified: modified, Settled: true, Identity: fmt.Sprintf("%o:%d", mode, modified.UnixNano()),
 	})
 }
 
@@ -218,3 +218,13 @@ func (w *walk) trouble(name []string, err error) (gone bool) {
 }
 
 func last(name []string) string { return name[len(name)-1] }
+
+// unixMode returns the permission bits, and the sticky bit, without which a folder for all would be one where
+// everybody may delete everything.
+func unixMode(mode fs.FileMode) uint32 {
+	bits := uint32(mode.Perm())
+	if mode&fs.ModeSticky != 0 {
+		bits |= 0o1000
+	}
+	return bits
+}
