@@ -33,6 +33,7 @@ type session struct {
 	key     *keyring.Key  // nil: this machine cannot sign for the vault
 	server  *local.Server // nil: the vault is remote
 	log     *slog.Logger
+	anew    bool // the vault was made just now, though this machine has the keys of others
 }
 
 // localBucket is the bucket of a vault that is a folder.
@@ -68,6 +69,9 @@ func (c *cli) openWith(ctx context.Context, cfg *config.Config) (*session, error
 		return nil, errors.Join(err, s.close())
 	}
 	s.catalog = catalog.New(s.vault)
+	if s.anew {
+		c.warn("a new vault was made at %s, with a new key, though this machine has made another one before: is the right disk mounted?", cfg.Vault)
+	}
 	return s, nil
 }
 
@@ -146,6 +150,7 @@ func (s *session) create(ctx context.Context) (vault.Description, error) {
 	if err != nil {
 		return vault.Description{}, err
 	}
+	s.anew = len(s.ring().All()) > 0
 	if err := s.ring().Store(key); err != nil {
 		return vault.Description{}, err
 	}

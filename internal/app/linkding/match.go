@@ -79,10 +79,10 @@ func (m *match) file(name string, size int64, modified time.Time) (whole, zipped
 // stray is about a file that the database doesn't name; it is in the backup.
 func (m *match) stray(name string, modified time.Time) {
 	if !m.copied.IsZero() && modified.After(m.copied) {
-		m.found(note("newer", name, "the file is newer than the copy of the database, which doesn't name it; it is in the backup all the same"))
+		m.found(note("newer", name, "the file is newer than the copy of the database, which doesn't name it; it is treated like the others"))
 		return
 	}
-	m.found(note("orphan", name, "the database doesn't name the file; it is in the backup all the same"))
+	m.found(note("orphan", name, "the database doesn't name the file; it is treated like the others"))
 }
 
 func (m *match) brokenGzip(name string, err error) {

@@ -102,9 +102,9 @@ func (m *match) place(object app.Object) error {
 // stray is about an object without a row; it is in the backup.
 func (m *match) stray(object app.Object) app.Finding {
 	if !m.date.IsZero() && object.Modified.After(m.date) {
-		return note("newer", object.Key, "the object is newer than the export, which doesn't know it; it is in the backup all the same")
+		return note("newer", object.Key, "the object is newer than the export, which doesn't know it; it is treated like the others")
 	}
-	return note("orphan", object.Key, "the export has no row for the object; it is in the backup all the same")
+	return note("orphan", object.Key, "the export has no row for the object; it is treated like the others")
 }
 
 func isThumbnail(key string, rows []row) bool {
