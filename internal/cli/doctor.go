@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,7 +27,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 datasource and read from it, write, read and delete in the vault, greet the mail server, compare
 clocks, and list what interrupted runs left. Each finding says what to do next.
 
-Exit code: 0 without trouble, else that of the first trouble.`,
+Exit code: 0 without trouble, else that of the worst.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.doctor(cmd.Context(), store) },
 	}
@@ -165,11 +166,9 @@ func (c *cli) diagnosis(all []doctor.Finding) error {
 		Warnings int    `json:"warnings"`
 	}{"doctor", trouble == 0, trouble, warnings})
 	c.say("%d checks, %d trouble, %d %s", len(all), trouble, warnings, plural(warnings, "warning"))
-	for _, f := range all {
-		if f.Level == doctor.Trouble {
-			return failure.New(f.Kind, "%d of %d checks found trouble; the first is %s %s: %s", trouble, len(all), f.Check, f.Subject, f.Message).
-				WithHint("%s", f.Hint)
-		}
+	if f, found := doctor.Worst(all); found {
+		return failure.New(f.Kind, "%d of %d checks found trouble; the worst is %s: %s", trouble, len(all), strings.TrimSpace(f.Check+" "+f.Subject), f.Message).
+			WithHint("%s", f.Hint)
 	}
 	return nil
 }

@@ -142,3 +142,21 @@ func readOne(ctx context.Context, d datasource.Datasource, o app.Object) error {
 	_, err = io.ReadFull(content, make([]byte, 1))
 	return err
 }
+
+// worstFirst orders kinds by how much is at stake: what is lost or damaged before what cannot be reached now.
+var worstFirst = []failure.Kind{
+	failure.Internal, failure.Corrupt, failure.Exhausted, failure.Denied, failure.NotFound, failure.Invalid,
+	failure.Conflict, failure.Usage, failure.Transient, failure.Canceled,
+}
+
+// Worst returns the finding of the worst trouble, the first of its kind; false where there is none.
+func Worst(findings []Finding) (Finding, bool) {
+	for _, kind := range worstFirst {
+		for _, f := range findings {
+			if f.Level == Trouble && f.Kind == kind {
+				return f, true
+			}
+		}
+	}
+	return Finding{}, false
+}
