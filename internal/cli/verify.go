@@ -114,7 +114,7 @@ func (s *session) proven(ctx context.Context, record catalog.Record, proof backu
 // damaged writes into the record that a verification failed, so that nobody counts on the backup.
 func (s *session) damaged(ctx context.Context, record catalog.Record, report verify.Report) error {
 	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
-		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%d problems found on %s", len(report.Problems), time.Now().UTC().Format(time.RFC3339))
+		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%d %s found on %s", report.Total, plural(report.Total, "problem"), time.Now().UTC().Format(time.RFC3339))
 		return nil
 	})
 	return err
@@ -146,7 +146,7 @@ func (c *cli) verdict(name string, r verify.Report) error {
 		c.say("  problem: %s", findingLine(f))
 	}
 	if !r.OK {
-		return failure.New(failure.Corrupt, "%s does not verify: %d %s in %d entries", name, len(r.Problems), plural(len(r.Problems), "problem"), r.Entries).
+		return failure.New(failure.Corrupt, "%s does not verify: %d %s in %d entries", name, r.Total, plural(r.Total, "problem"), r.Entries).
 			WithHint("restore from another backup or another copy of this one, and make a new backup")
 	}
 	c.say("%s: every byte matches: %s entries, %s; %s", name, plain.Number(int64(r.Entries)), plain.Size(r.Bytes), signatureWords(r))

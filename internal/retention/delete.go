@@ -48,7 +48,11 @@ func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Option
 		return Freed{}, err
 	}
 	freed := Freed{}
-	if err = closeLost(ctx, c, record, lost); err == nil {
+	err = closeLost(ctx, c, record, lost)
+	if err == nil {
+		err = nobodyGoesOn(ctx, c, record)
+	}
+	if err == nil {
 		freed, err = remove(ctx, v, c, record, o)
 	}
 	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
@@ -72,6 +76,21 @@ func closeLost(ctx context.Context, c *catalog.Catalog, record catalog.Record, l
 		return nil // it was a deletion, or had no record yet
 	}
 	return err
+}
+
+// nobodyGoesOn refuses, before anything is marked or withdrawn, while another run of the source was stopped and may go
+// on: it may name any pack.
+func nobodyGoesOn(ctx context.Context, c *catalog.Catalog, record catalog.Record) error {
+	for r, err := range c.All(ctx, record.Source) {
+		if err != nil {
+			return err
+		}
+		if r.ID != record.ID && (r.Status == backup.Canceled || r.Status == backup.InProgress) {
+			return failure.New(failure.Conflict, "backup %s of this source was stopped and may go on: it may need what would be deleted", r.ID).
+				WithHint("finish it with `lifeboat backup %s`, or delete it first: lifeboat delete %s", record.Source, r.ID)
+		}
+	}
+	return nil
 }
 
 func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (Freed, error) {
@@ -138,10 +157,6 @@ func ownPacks(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record ca
 		}
 		if r.ID == record.ID {
 			continue
-		}
-		if r.Status == backup.Canceled || r.Status == backup.InProgress {
-			return nil, failure.New(failure.Conflict, "backup %s of this source was stopped and may go on: it may need what would be deleted", r.ID).
-				WithHint("finish it with `lifeboat backup %s`, or delete it first: lifeboat delete %s", record.Source, r.ID)
 		}
 		if r.Manifest.Key == "" {
 			continue

@@ -55,6 +55,9 @@ func TestDeleteWaitsForAStoppedRun(t *testing.T) {
 	if failure.KindOf(err) != failure.Conflict || err == nil {
 		t.Fatalf("deleting what a stopped run needs: %v", err)
 	}
+	if untouched, err := catalog.New(w.vault).Record(t.Context(), "photos", firstRun); err != nil || untouched.Status != backup.Completed {
+		t.Fatalf("the refusal has left a mark: %s, %v", untouched.Status, err)
+	}
 	outcome, second, err := w.run(secondRun, journal)
 	if err != nil || outcome.Status != machine.Succeeded || second.Status != backup.Completed {
 		t.Fatalf("%+v, %+v, %v", outcome, second, err)
