@@ -24,6 +24,22 @@ type Source interface {
 	Open(ctx context.Context, object Object) (Content, error)
 }
 
+// Stored is a Source whose objects, some at least, lie in an S3 store as they are, so that a store can copy them by
+// itself.
+type Stored interface {
+	Source
+	// Located returns where the version of an object that was listed lies; false where no store has it.
+	Located(object Object) (Location, bool)
+}
+
+// Location is one version of an object in an S3 store.
+type Location struct {
+	Endpoint string // URL of the store; "" for AWS
+	Bucket   string
+	Key      string
+	ETag     string // of the version that was listed; never empty
+}
+
 // Sink receives a snapshot. Its methods are called from one goroutine.
 type Sink interface {
 	// Document stores one document while reading it; it holds no more than a buffer in memory. An error of
@@ -53,6 +69,17 @@ type Object struct {
 	Mode     uint32    `json:"mode,omitzero"`    // Unix permission bits, where they matter to the application; 0: they don't
 	Dir      bool      `json:"dir,omitzero"`     // an empty directory: Path ends with "/", it is never opened
 	Type     string    `json:"type,omitempty"`   // "" or what the application calls it, such as "thumbnail"
+	// Media is what a store keeps beside the bytes of an object. A listing doesn't show it; Content.Now may.
+	Media *Media `json:"media,omitempty"`
+}
+
+// Media is what an S3 store keeps beside the bytes of an object.
+type Media struct {
+	ContentType        string            `json:"content_type,omitempty"`
+	ContentEncoding    string            `json:"content_encoding,omitempty"`
+	ContentDisposition string            `json:"content_disposition,omitempty"`
+	CacheControl       string            `json:"cache_control,omitempty"`
+	Metadata           map[string]string `json:"metadata,omitempty"` // x-amz-meta-*, keys in lower case
 }
 
 // Content reads one object.

@@ -30,7 +30,7 @@ var rungs = [][]string{
 	{"internal/app/*"}, // the adapters
 	{"internal/vault"},
 	{"internal/manifest"},
-	{"internal/snapshot"},
+	{"internal/pool"},
 	{"internal/pack"},
 	{"internal/archive"},
 	{"internal/catalog"},

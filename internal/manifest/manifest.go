@@ -83,6 +83,8 @@ type Origin struct {
 	Key      string `json:"key"`
 	Identity string `json:"identity,omitempty"` // empty: not to be trusted, always read again
 	Settled  bool   `json:"settled,omitzero"`
+	// Media is what the store kept beside the bytes; nil where it is no store, or kept nothing.
+	Media *app.Media `json:"media,omitempty"`
 }
 
 // CRC is a CRC-32; in JSON it is 8 hex digits.

@@ -58,6 +58,14 @@ func Pack(source backup.Source, id string) Key {
 	return Key(fmt.Sprintf("packs/%s/%s/%s", source, id[:2], id))
 }
 
+// Merge is the index of a merged pack: which packs it holds, and where.
+func Merge(source backup.Source, id string) Key {
+	return Key(fmt.Sprintf("packs/%s/merged/%s.json", source, id))
+}
+
+// IsMerge reports whether a key of a pool is the index of a merged pack.
+func IsMerge(key Key) bool { return strings.HasSuffix(string(key), ".json") }
+
 // Packs is the prefix of a source's pool.
 func Packs(source backup.Source) Key { return Key(fmt.Sprintf("packs/%s/", source)) }
 
