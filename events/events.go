@@ -68,8 +68,9 @@ type Batch struct {
 // Assembly is the answer of assemble.
 type Assembly struct {
 	Done   bool   `json:"done"`
-	Upload string `json:"upload"` // id of the multipart upload; empty before the first call
-	Next   int    `json:"next"`   // parts done
+	Volume int    `json:"volume"` // files of the archive that are complete
+	Upload string `json:"upload"` // id of the multipart upload of the next; empty before the first call
+	Next   int    `json:"next"`   // its parts that are done
 }
 
 // Sealed is the answer of seal.

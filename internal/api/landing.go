@@ -9,6 +9,8 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,8 +40,10 @@ type view struct {
 	Root    string // relative way to the root
 	Problem *problem
 	Rows    []row
-	File    string
+	File    string // of an archive that is one file
 	Size    string
+	Volumes []volume // of a split one
+	Few     string   // the link starts fewer downloads than there are volumes
 	Expires string
 	Nonce   string
 	Code    bool
@@ -48,6 +52,11 @@ type view struct {
 
 type row struct{ Label, Value string }
 
+type volume struct {
+	Number            int
+	File, Size, CRC32 string
+}
+
 // opened is a link with what it leads to.
 type opened struct {
 	token  string
@@ -55,11 +64,26 @@ type opened struct {
 	record catalog.Record
 }
 
-// archive says where the bytes lie.
-func (o opened) archive() vault.Key { return vault.Key(o.record.Archive.Key) }
+// files returns what can be downloaded: the archive, or its volumes.
+func (o opened) files() []catalog.Volume { return o.record.Archive.Files() }
 
-// file is the name under which a browser saves them.
-func (o opened) file() string { return fmt.Sprintf("%s-%s.zip", o.state.Source, o.state.Backup) }
+// name is under which name a browser saves a file: photos-20261121T020000Z-abcdef.zip, or ….v001.zip.
+func (o opened) name(f catalog.Volume) string {
+	return fmt.Sprintf("%s-%s", o.state.Source, path.Base(f.Key))
+}
+
+// chosen returns the file that a form asks for: the only one, or the volume that it names.
+func (o opened) chosen(number string) (catalog.Volume, bool) {
+	files := o.files()
+	if number == "" && len(files) == 1 {
+		return files[0], true
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 1 || n > len(files) {
+		return catalog.Volume{}, false
+	}
+	return files[n-1], true
+}
 
 // landing shows what the link leads to. It changes nothing.
 func (s *server) landing(w http.ResponseWriter, r *http.Request) {
@@ -97,12 +121,21 @@ func (s *server) mint(w http.ResponseWriter, r *http.Request) {
 		})
 		return
 	}
-	s.redirect(w, r, o)
+	file, ok := o.chosen(r.PostForm.Get("volume"))
+	if !ok {
+		s.show(w, r, http.StatusBadRequest, o, &problem{
+			Status: http.StatusBadRequest, Kind: failure.Usage, Title: "Which volume?",
+			Message: fmt.Sprintf("The archive has %s; the form names none of them.", plain.Count(int64(len(o.files())), "volume")),
+			Hint:    "press the button of one of them",
+		})
+		return
+	}
+	s.redirect(w, r, o, file)
 }
 
 // redirect counts the download and sends the browser there. The URL is made first: what can fail fails uncounted.
-func (s *server) redirect(w http.ResponseWriter, r *http.Request, o opened) {
-	location, err := s.location(r.Context(), o)
+func (s *server) redirect(w http.ResponseWriter, r *http.Request, o opened, file catalog.Volume) {
+	location, err := s.location(r.Context(), o, file)
 	if err != nil {
 		s.failGone(w, r, err)
 		return
@@ -130,13 +163,32 @@ func (s *server) open(r *http.Request) (opened, error) {
 	if o.record, err = s.Records.Record(r.Context(), state.Source, state.Backup); err != nil {
 		return opened{}, gone(err, "backup")
 	}
-	if !o.record.Status.Good() || !strings.HasPrefix(o.record.Archive.Key, archives) {
+	if !o.record.Status.Good() {
 		return opened{}, &goneError{"archive"}
 	}
-	if _, err := s.Vault.Head(r.Context(), o.archive()); err != nil {
+	files := o.files()
+	if len(files) == 0 {
+		return opened{}, &unmadeError{o.record}
+	}
+	for _, f := range files {
+		if !strings.HasPrefix(f.Key, archives) {
+			return opened{}, &goneError{"archive"}
+		}
+	}
+	if _, err := s.Vault.Head(r.Context(), vault.Key(files[0].Key)); err != nil {
 		return opened{}, gone(err, "archive")
 	}
 	return o, nil
+}
+
+// unmadeError is a true link to a backup that keeps no archive now. It can be made.
+type unmadeError struct{ record catalog.Record }
+
+func (u *unmadeError) Error() string {
+	if expired := u.record.Archive.Expired; !expired.IsZero() {
+		return "no archive of this backup is kept any more: it expired on " + clock(expired)
+	}
+	return "no archive of this backup is kept: it is made on demand"
 }
 
 // goneError is a true link to something that was removed.
@@ -152,6 +204,13 @@ func gone(err error, what string) error {
 }
 
 func (s *server) failGone(w http.ResponseWriter, r *http.Request, err error) {
+	if u, ok := errors.AsType[*unmadeError](err); ok {
+		s.explain(w, r, problem{
+			Status: http.StatusGone, Kind: failure.NotFound, Title: "No archive at the moment", Message: sentence(u.Error()),
+			Hint: fmt.Sprintf("on the machine that runs lifeboat, `lifeboat archive %s` makes it; then open this link again", u.record.ID),
+		})
+		return
+	}
 	if g, ok := errors.AsType[*goneError](err); ok {
 		s.explain(w, r, problem{
 			Status: http.StatusGone, Kind: failure.NotFound, Title: "Not there any more",
@@ -162,9 +221,12 @@ func (s *server) failGone(w http.ResponseWriter, r *http.Request, err error) {
 	s.fail(w, r, err)
 }
 
-// location is where the bytes come from: a presigned URL, or the way through our proxy.
-func (s *server) location(ctx context.Context, o opened) (string, error) {
-	presigned, err := s.Vault.Presign(ctx, o.archive(), o.file(), downloadTTL)
+// location is where the bytes of a file come from: a presigned URL, or the way through our proxy.
+func (s *server) location(ctx context.Context, o opened, file catalog.Volume) (string, error) {
+	if _, err := s.Vault.Head(ctx, vault.Key(file.Key)); err != nil {
+		return "", gone(err, "file "+o.name(file))
+	}
+	presigned, err := s.Vault.Presign(ctx, vault.Key(file.Key), o.name(file), downloadTTL)
 	if err != nil || s.endpoint == nil {
 		return presigned, err
 	}
@@ -176,7 +238,7 @@ func (s *server) formTarget(ctx context.Context, o opened) (string, error) {
 	if s.endpoint != nil {
 		return "'self'", nil
 	}
-	presigned, err := s.Vault.Presign(ctx, o.archive(), o.file(), time.Minute)
+	presigned, err := s.Vault.Presign(ctx, vault.Key(o.files()[0].Key), "archive.zip", time.Minute)
 	if err != nil {
 		return "", err
 	}
@@ -199,11 +261,27 @@ func (s *server) show(w http.ResponseWriter, r *http.Request, status int, o open
 		return
 	}
 	w.Header().Set("Content-Security-Policy", policy(target))
-	s.render(w, status, "landing", view{
-		Title: "Backup of " + string(o.state.Source), Root: root(r), Problem: p, Rows: rows(o),
-		File: o.file(), Size: plain.Size(o.record.Archive.Bytes), Expires: clock(o.state.Expires),
+	v := view{
+		Title: "Backup of " + string(o.state.Source), Root: root(r), Problem: p, Rows: rows(o), Expires: clock(o.state.Expires),
 		Nonce: s.nonce(o.token), Code: o.state.NeedsCode, Backup: o.state.Backup,
-	})
+	}
+	v.offer(o)
+	s.render(w, status, "landing", v)
+}
+
+// offer lists what there is to download.
+func (v *view) offer(o opened) {
+	files := o.files()
+	if len(files) == 1 {
+		v.File, v.Size = o.name(files[0]), plain.Size(files[0].Bytes)
+		return
+	}
+	for i, f := range files {
+		v.Volumes = append(v.Volumes, volume{i + 1, o.name(f), plain.ExactSize(f.Bytes), plain.Short(f.CRC32, maxShown)})
+	}
+	if left := o.state.MaxMints - o.state.Mints; left < len(files) {
+		v.Few = fmt.Sprintf("This link starts %s more.", plain.Count(int64(max(0, left)), "download"))
+	}
 }
 
 func (s *server) render(w http.ResponseWriter, status int, page string, v view) {
@@ -234,9 +312,13 @@ func rows(o opened) []row {
 	add("Status", status(r))
 	add("Contents", plain.Counts(r.Facts.Counts, maxCounts))
 	add("Files", plain.Count(int64(r.Documents), "document")+", "+plain.Count(int64(r.Objects), "object"))
-	add("Archive", o.file())
+	if files := o.files(); len(files) == 1 {
+		add("Archive", o.name(files[0]))
+		add("CRC-32", plain.Short(files[0].CRC32, maxShown))
+	} else {
+		add("Archive", plain.Count(int64(len(files)), "volume")+", each a ZIP of its own")
+	}
 	add("Size", plain.ExactSize(r.Archive.Bytes))
-	add("CRC-32", plain.Short(r.Archive.CRC32, maxShown))
 	add("Manifest SHA-256", plain.Short(r.Manifest.SHA256, maxShown))
 	add("Proof", proof(r))
 	add("Secrets", secrets(r.Secrets))

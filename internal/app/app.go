@@ -7,6 +7,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -39,6 +40,25 @@ type Location struct {
 	Key      string
 	ETag     string // of the version that was listed; never empty
 }
+
+// Describer is a Stored that can look at an object without reading it.
+type Describer interface {
+	Stored
+	// Describe returns what the store knows of the version of an object that was listed: NotFound when it is gone,
+	// Conflict when there is another version.
+	Describe(ctx context.Context, object Object) (Description, error)
+}
+
+// Description is what a store knows of an object beside its bytes.
+type Description struct {
+	Object   Object // with its Media
+	CRC32    uint32 // of all its bytes, where HasCRC32
+	HasCRC32 bool
+}
+
+// ErrArchived is in the tree of an error about an object that its store has archived (Glacier): its bytes can't be had
+// until somebody restores it there.
+var ErrArchived = errors.New("it is archived: restore it in its store first")
 
 // Sink receives a snapshot. Its methods are called from one goroutine.
 type Sink interface {

@@ -22,6 +22,7 @@ import (
 	"lifeboat/internal/archive/archivetest"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/local/vaulttest"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/zipfmt"
 )
@@ -87,9 +88,15 @@ func prepare(t *testing.T, b *archivetest.Backup) *assembly {
 	a := &assembly{t: t, store: vaulttest.New(t)}
 	a.Vault = a.store.Vault
 	b.Store(t, a.Vault)
-	layout := archive.NewLayout(func(id string) (vault.Key, int64) { return vault.Pack("photos", id), int64(len(b.Packs[id])) })
+	packs, err := pool.Open(t.Context(), a.Vault, "photos")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layout := archive.NewLayout(packs)
 	for _, e := range b.Entries {
-		layout.Add(e)
+		if err := layout.Add(e); err != nil {
+			t.Fatal(err)
+		}
 	}
 	tail := b.Tail(t, layout.Size)
 	key := vault.Work("photos", b.Header.Backup, "tail")
@@ -97,7 +104,7 @@ func prepare(t *testing.T, b *archivetest.Backup) *assembly {
 		t.Fatal(err)
 	}
 	layout.Append(archive.Range{Key: key, Length: int64(len(tail)), Object: int64(len(tail))}, crc32.ChecksumIEEE(tail))
-	parts, err := archive.Parts(layout.Ranges)
+	parts, err := archive.Parts(layout.Ranges, archive.Rules{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,11 +125,12 @@ func always() bool { return true }
 
 func (a *assembly) finish() []byte {
 	a.t.Helper()
-	if n, err := a.Write(a.t.Context(), a.upload, a.parts, 0, always); err != nil || n != len(a.parts) {
-		a.t.Fatalf("%d of %d parts, %v", n, len(a.parts), err)
+	have, err := a.Write(a.t.Context(), a.upload, a.parts, always)
+	if err != nil || len(have) != len(a.parts) {
+		a.t.Fatalf("%d of %d parts, %v", len(have), len(a.parts), err)
 	}
 	for range 2 { // the second time as if the first answer had been lost
-		if err := a.Complete(a.t.Context(), a.upload, a.parts, a.size, a.crc); err != nil {
+		if err := a.Complete(a.t.Context(), a.upload, a.parts, have, a.size, a.crc); err != nil {
 			a.t.Fatal(err)
 		}
 	}
@@ -218,10 +226,11 @@ func TestResume(t *testing.T) {
 	if _, err := a.Vault.UploadPart(t.Context(), a.upload, 2, []byte("half a part")); err != nil { // of an attempt that died
 		t.Fatal(err)
 	}
-	once := true
-	n, err := a.Write(t.Context(), a.upload, a.parts, 0, func() bool { defer func() { once = false }(); return once })
-	if err != nil || n == 0 || n >= len(a.parts) {
-		t.Fatalf("%d of %d, %v", n, len(a.parts), err)
+	begun := 0
+	have, err := a.Write(t.Context(), a.upload, a.parts, func() bool { begun++; return begun <= 2 })
+	n := len(have)
+	if err != nil || n < 2 || n >= len(a.parts) {
+		t.Fatalf("%d of %d, %v: %v", n, len(a.parts), err, have)
 	}
 	var written atomic.Int64
 	a.store.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -230,10 +239,8 @@ func TestResume(t *testing.T) {
 		}
 		return next.RoundTrip(r)
 	})
-	for from := 0; from < len(a.parts); { // the cursor was lost: the store knows what is done
-		if from, err = a.Write(t.Context(), a.upload, a.parts, from, always); err != nil {
-			t.Fatal(err)
-		}
+	if _, err = a.Write(t.Context(), a.upload, a.parts, always); err != nil { // the store knows what is done
+		t.Fatal(err)
 	}
 	a.store.Intercept(nil)
 	if again := int(written.Load()) - (len(a.parts) - n); again != 0 {
@@ -246,10 +253,11 @@ func TestResume(t *testing.T) {
 
 func TestStopAtOnce(t *testing.T) {
 	a := prepare(t, archivetest.New(t, []archivetest.File{{Path: "a", Data: []byte("a")}}))
-	if n, err := a.Write(t.Context(), a.upload, a.parts, 0, func() bool { return false }); n != 0 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	have, err := a.Write(t.Context(), a.upload, a.parts, func() bool { return false })
+	if len(have) != 0 || err != nil {
+		t.Errorf("%d, %v", len(have), err)
 	}
-	if err := a.Complete(t.Context(), a.upload, a.parts, a.size, a.crc); failure.KindOf(err) != failure.Internal {
+	if err := a.Complete(t.Context(), a.upload, a.parts, have, a.size, a.crc); failure.KindOf(err) != failure.Internal {
 		t.Errorf("an archive without its parts: %v", err)
 	}
 }
@@ -279,9 +287,9 @@ func TestDamagedPieces(t *testing.T) {
 			t.Run(name+", "+what, func(t *testing.T) {
 				a := prepare(t, b)
 				want := damage(a, vault.Pack("photos", b.Order[pack]))
-				_, err := a.Write(t.Context(), a.upload, a.parts, 0, always)
+				have, err := a.Write(t.Context(), a.upload, a.parts, always)
 				if err == nil {
-					err = a.Complete(t.Context(), a.upload, a.parts, a.size, a.crc)
+					err = a.Complete(t.Context(), a.upload, a.parts, have, a.size, a.crc)
 				}
 				if failure.KindOf(err) != want {
 					t.Errorf("%v (%v), want %v", err, failure.KindOf(err), want)
@@ -310,7 +318,7 @@ func TestCanceledAssembly(t *testing.T) {
 		}
 		return next.RoundTrip(r)
 	})
-	if _, err := a.Write(ctx, a.upload, a.parts, 0, always); failure.KindOf(err) != failure.Canceled {
+	if _, err := a.Write(ctx, a.upload, a.parts, always); failure.KindOf(err) != failure.Canceled {
 		t.Errorf("%v (%v)", err, failure.KindOf(err))
 	}
 }

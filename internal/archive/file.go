@@ -48,7 +48,7 @@ func Open(ctx context.Context, b Bytes) (*File, error) {
 		end, readErr := f.read(ctx, max(0, b.Size()-last), min(b.Size(), last))
 		if readErr == nil && !bytes.Contains(end, []byte(manifest.PathInArchive)) {
 			return nil, failure.New(failure.Invalid, "this ZIP is not a lifeboat archive").
-				WithHint("ZIPs of other programs are not read yet")
+				WithHint("an archive of lifeboat is read as lifeboat made it, or not at all: use another copy")
 		}
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func (f *File) findOwn(ctx context.Context) error {
 	for i, name := range []string{SealPath, ReadmePath, manifest.PathInArchive} {
 		if last[i].Name != name {
 			return failure.New(failure.Invalid, "this ZIP is not a lifeboat archive: it does not end with %s", name).
-				WithHint("ZIPs of other programs are not read yet")
+				WithHint("an archive of lifeboat is read as lifeboat made it, or not at all: use another copy")
 		}
 	}
 	if !f.ownFit() {
@@ -139,7 +139,7 @@ func (f *File) walkDirectory(ctx context.Context, each func(zipfmt.Entry, int64)
 		}
 		e, offset, length, err := zipfmt.ParseCentral(head)
 		if err != nil {
-			return failure.New(failure.Corrupt, "%w", err).WithHint("ZIPs of other programs are not read yet")
+			return failure.New(failure.Corrupt, "%w", err).WithHint("an archive of lifeboat is read as lifeboat made it, or not at all: use another copy")
 		}
 		_, _ = lines.Discard(length)
 		if err := each(e, int64(offset)); err != nil {

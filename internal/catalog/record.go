@@ -73,10 +73,35 @@ type Manifest struct {
 
 // Archive is the reference to the ZIP.
 type Archive struct {
+	Key   string    `json:"key"`
+	Bytes int64     `json:"bytes"`
+	CRC32 string    `json:"crc32"` // of the whole object, 8 hex digits
+	Parts int       `json:"parts"`
+	Made  time.Time `json:"made,omitzero"`
+	// Split is the size of the volumes, in bytes, and Volumes lists them; Key and CRC32 are then those of the first,
+	// Bytes the sum of all.
+	Split   int64    `json:"split,omitzero"`
+	Volumes []Volume `json:"volumes,omitempty"`
+	// Expired is when the bytes were given up; Key is empty then, and the rest says what it was and would be again.
+	Expired time.Time `json:"expired,omitzero"`
+}
+
+// Volume is one file of a split archive.
+type Volume struct {
 	Key   string `json:"key"`
 	Bytes int64  `json:"bytes"`
-	CRC32 string `json:"crc32"` // of the whole object, 8 hex digits
-	Parts int    `json:"parts"`
+	CRC32 string `json:"crc32"`
+}
+
+// Files returns the files of the archive: one, the volumes of a split one, or none where there is no archive.
+func (a Archive) Files() []Volume {
+	switch {
+	case a.Key == "":
+		return nil
+	case len(a.Volumes) > 0:
+		return a.Volumes
+	}
+	return []Volume{{a.Key, a.Bytes, a.CRC32}}
 }
 
 // Failure is why a run did not complete.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"net"
 	"net/mail"
 	"net/url"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"lifeboat/internal/secret"
 )
@@ -69,6 +71,84 @@ func validPort(port string, optional bool) bool {
 	}
 	_, err := strconv.ParseUint(port, 10, 16)
 	return err == nil
+}
+
+// prefer reads v as cost or speed.
+func (r *reader) prefer(v value) Prefer {
+	known := []string{string(PreferCost), string(PreferSpeed)}
+	text := r.text(v)
+	if text == "" {
+		return PreferCost
+	}
+	if !slices.Contains(known, text) {
+		r.problem(v, "must be %s", enumerate(known, "or"))
+		return PreferCost
+	}
+	return Prefer(text)
+}
+
+// MinSplit is the smallest volume that an archive may be split into, in bytes.
+const MinSplit = 64 << 20
+
+// split reads v as the size of a volume: a number of bytes, or of KiB, MiB, GiB, TiB.
+func (r *reader) split(v value) int64 {
+	text := r.text(v)
+	if text == "" {
+		return 0
+	}
+	size, ok := parseSize(text)
+	if !ok || size < MinSplit || size > 48<<40 {
+		r.problem(v, "must be a size from 64MiB to 48TiB, such as 4GiB")
+		return 0
+	}
+	return size
+}
+
+func parseSize(text string) (int64, bool) {
+	digits := strings.TrimRight(text, "KMGTiB ")
+	shift, known := map[string]int{"": 0, "B": 0, "KiB": 10, "MiB": 20, "GiB": 30, "TiB": 40}[strings.TrimSpace(text[len(digits):])]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !known || n < 0 || n > math.MaxInt64>>shift {
+		return 0, false
+	}
+	return n << shift, true
+}
+
+// archive reads v as always, on-demand, or {keep: 7d}.
+func (r *reader) archive(v value) Archive {
+	if v.isTable() {
+		t := r.table(v, "keep")
+		return Archive{Keep: r.days(t.need("keep"))}
+	}
+	switch r.text(v) {
+	case "", "always":
+	case "on-demand":
+		return Archive{OnDemand: true}
+	default:
+		r.problem(v, "must be always, on-demand, or a mapping such as {keep: 7d}")
+	}
+	return Archive{}
+}
+
+// days reads v as a time: 7d, 12h.
+func (r *reader) days(v value) time.Duration {
+	text := r.text(v)
+	if text == "" {
+		return 0
+	}
+	unit := time.Hour
+	number, days := strings.CutSuffix(text, "d")
+	if days {
+		unit *= 24
+	} else {
+		number = strings.TrimSuffix(text, "h")
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil || number == text || n < 1 || n > 36_500 {
+		r.problem(v, "must be a number of days or hours, such as 7d or 12h")
+		return 0
+	}
+	return time.Duration(n) * unit
 }
 
 // listen reads v as host:port.

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
@@ -52,6 +53,24 @@ type Source struct {
 	Exclude     []string // files: globs
 	Notify      Notify
 	Link        Link
+	Prefer      Prefer
+	Split       int64 // bytes of a volume of the archive; 0: one file
+	Archive     Archive
+}
+
+// Prefer says what counts more where a choice costs one and saves the other.
+type Prefer string
+
+// The values of Prefer.
+const (
+	PreferCost  Prefer = "cost"
+	PreferSpeed Prefer = "speed"
+)
+
+// Archive says when a backup's archive is made, and how long it is kept.
+type Archive struct {
+	OnDemand bool          // only when somebody asks; otherwise by every run
+	Keep     time.Duration // from when it is made; 0: as long as its backup
 }
 
 // Target is one application instance to restore into.

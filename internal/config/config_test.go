@@ -59,6 +59,7 @@ func TestParse(t *testing.T) {
 			},
 			ConfigFiles: []string{"/etc/lifeboat/docker-compose.yml", "/etc/lifeboat/.env"},
 			Notify:      config.Notify{To: []string{"ops@example.com"}, On: config.OnChange},
+			Prefer:      "cost",
 		}, {
 			Name: "a-2",
 			Instance: config.Instance{
@@ -67,7 +68,7 @@ func TestParse(t *testing.T) {
 			},
 			Metrics: true,
 			Notify:  config.Notify{On: config.OnAlways},
-			Link:    config.Link{Code: true},
+			Link:    config.Link{Code: true}, Prefer: "cost",
 		}},
 		Targets: []config.Target{{Name: "photos-new", Instance: config.Instance{
 			Kind: "zipline", URL: "http://127.0.0.1:3001", Token: "ssm:/zipline",

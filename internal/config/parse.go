@@ -133,6 +133,9 @@ var keys = map[string][]string{
 	"files":    {"path", "include", "exclude"},
 }
 
+// everyKind are the keys of a source of any kind, beside kind, notify and link.
+var everyKind = []string{"prefer", "split", "archive"}
+
 func (r *reader) sources(v value) []Source {
 	var sources []Source
 	for name, v := range r.named(v) {
@@ -141,11 +144,12 @@ func (r *reader) sources(v value) []Source {
 		if !slices.Contains(Kinds, kind) { // reported already; the rest is read as what it looks like
 			kind = t.looksLike()
 		}
-		t.only(slices.Concat([]string{"kind"}, keys[kind], []string{"notify", "link"}))
+		t.only(slices.Concat([]string{"kind"}, keys[kind], everyKind, []string{"notify", "link"}))
 		link := r.table(t.at("link"), "code")
 		source := Source{
 			Name: backup.Source(name), Instance: Instance{Kind: kind}, Metrics: true,
 			Notify: r.notify(t.at("notify")), Link: Link{Code: r.flag(link.at("code"), true)},
+			Prefer: r.prefer(t.at("prefer")), Split: r.split(t.at("split")), Archive: r.archive(t.at("archive")),
 		}
 		switch kind {
 		case "zipline":

@@ -70,6 +70,11 @@ func values() map[string]map[string]any {
 		"path":         location("the folder or bucket to back up"),
 		"include":      list(text("what is backed up")),
 		"exclude":      list(text("what is left out")),
+		"prefer":       {"enum": []any{"cost", "speed"}, "description": "what counts more"},
+		"split":        text("size of a volume of the archive, such as 4GiB"),
+		"archive": {"description": "when the archive is made, and how long it is kept", "oneOf": []any{
+			map[string]any{"enum": []any{"always", "on-demand"}}, object(map[string]any{"keep": text("7d, 12h")}, "keep"),
+		}},
 	}
 }
 
@@ -87,7 +92,7 @@ func sourceSchema(kind string) map[string]any {
 		}, "to"),
 		"link": object(map[string]any{"code": map[string]any{"description": "whether a download asks for a code", "enum": []any{true, false, "on", "off"}}}),
 	}
-	for _, key := range keys[kind] {
+	for _, key := range slices.Concat(keys[kind], everyKind) {
 		properties[key] = values()[key]
 	}
 	return object(properties, slices.Concat([]string{"kind"}, required[kind])...)

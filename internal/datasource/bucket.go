@@ -145,6 +145,7 @@ func (b *Bucket) Open(ctx context.Context, object app.Object) (app.Content, erro
 	now := app.Object{
 		Key: object.Key, Path: object.Path, Type: object.Type, Settled: true,
 		Size: aws.ToInt64(answer.ContentLength), Modified: aws.ToTime(answer.LastModified).UTC(),
+		Media: media(answer.ContentType, answer.ContentEncoding, answer.ContentDisposition, answer.CacheControl, answer.Metadata),
 	}
 	now.Identity = identity(aws.ToString(answer.ETag), now.Size, now.Modified)
 	return &remote{ReadCloser: guard.Body(answer.Body, patience), bucket: b, now: now}, nil
@@ -175,6 +176,8 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 	}
 	code, status := codeOf(err)
 	switch {
+	case code == "InvalidObjectState":
+		return failure.New(failure.Denied, "%s in %s: %w", doing, b.Describe(), app.ErrArchived)
 	case code == "NoSuchBucket" || status == 404 && doing == "list":
 		return failure.New(failure.NotFound, "the bucket %s does not exist", b.bucket).
 			WithHint("check the bucket, the region and the endpoint in the source's settings")

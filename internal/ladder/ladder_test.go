@@ -22,6 +22,7 @@ import (
 // import one another. A "*" stands for one element; each package that it matches stands for itself.
 var rungs = [][]string{
 	{"internal/failure", "internal/zipfmt", "internal/plain"},
+	{"internal/zipcheck"},
 	{"internal/secret", "internal/progress", "internal/netguard", "workflow"},
 	{"internal/backup"},
 	{"internal/config", "internal/keyring"},
@@ -39,7 +40,7 @@ var rungs = [][]string{
 	{"internal/notify", "internal/restore"},
 	{"internal/step"},
 	{"internal/setup"},
-	{"internal/machine", "internal/lambdafn", "internal/local"},
+	{"internal/machine", "internal/lambdafn", "internal/local", "internal/s3model"},
 	{"internal/app/apptest", "internal/doctor"},
 	{"internal/console"},
 	{"internal/api"},

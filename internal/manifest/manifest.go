@@ -39,7 +39,21 @@ type Header struct {
 	Started     time.Time     `json:"started"`
 	Facts       app.Facts     `json:"facts"`
 	Secrets     bool          `json:"secrets"`
-	Readme      string        `json:"readme"` // text of lifeboat/README.txt
+	Readme      string        `json:"readme"`          // text of lifeboat/README.txt
+	Volume      *Volume       `json:"volume,omitzero"` // of the manifest of one volume of a split archive
+}
+
+// Volume says which part of a split archive a manifest lists.
+type Volume struct {
+	Number int          `json:"number"` // from 1
+	All    []VolumeFile `json:"all"`
+}
+
+// VolumeFile is one file of a split archive.
+type VolumeFile struct {
+	Name    string `json:"name"`
+	Entries int    `json:"entries"`
+	Data    int64  `json:"data"` // bytes before lifeboat's own entries
 }
 
 // Pack is a piece of a ZIP in the pool.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"hash/crc32"
@@ -16,6 +17,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/zipfmt"
 )
@@ -37,8 +39,22 @@ type Packer struct {
 	Fresh    bool // packs are written anew even where the pool has the same bytes, which may be damaged
 	Open     func(ctx context.Context, o app.Object) (app.Content, error)
 	Progress func(items, bytes int64) // may be nil
+	Pool     *pool.Pool               // needed for items that are stored already
 
-	part int64 // bytes of a part; streamPart when zero
+	// Located returns where the vault's store has the listed version of an object; false where it has not. It may
+	// be nil: then nothing is copied by the store.
+	Located func(o app.Object) (app.Location, bool)
+	// Describe returns what the store knows of an object that it copies. It may be nil.
+	Describe func(ctx context.Context, o app.Object) (app.Description, error)
+	// Equal is for stores that take an upload only where all its parts but the last have the same size: everything
+	// passes through compute.
+	Equal bool
+	// Chain is the size from which on the header of an object may lie in another pack than its bytes; chainObject
+	// when zero.
+	Chain int64
+
+	part  int64 // bytes of a part; streamPart or literalPart when zero
+	piece int64 // bytes of a part that the store copies; as many as serve speed when zero
 }
 
 // Pack reads the items of a batch and writes them into the pool. Trouble with one object is a finding; an error
@@ -46,23 +62,62 @@ type Packer struct {
 func (p *Packer) Pack(ctx context.Context, batch int, items []Item) (Result, error) {
 	result := Result{Batch: batch}
 	items = named(items, &result)
-	small, large := items, []Item(nil)
-	if streams(items) {
+	names := &ids{packer: p, batch: batch}
+	small, bodies, large := p.sort(items)
+	if len(bodies) == 0 && len(large) > 0 || p.Equal && needs(small) > onePart {
 		small, large = nil, items
 	}
-	if len(small) > 0 {
-		outgrown, err := p.packSmall(ctx, small, &result)
-		if err != nil {
-			return Result{}, err
-		}
-		large = outgrown
+	rest, err := p.packMixed(ctx, names, small, bodies, &result)
+	if err != nil {
+		return Result{}, err
 	}
-	if len(large) > 0 {
-		if err := p.packLarge(ctx, large, &result); err != nil {
+	if large = append(large, rest...); len(large) > 0 {
+		if err := p.packLarge(ctx, names, large, &result); err != nil {
 			return Result{}, err
 		}
 	}
 	return result, nil
+}
+
+// sort tells apart what is read into memory, what the store copies and what streams.
+func (p *Packer) sort(items []Item) (small, bodies, large []Item) {
+	for _, item := range items {
+		switch {
+		case p.copied(item):
+			bodies = append(bodies, item)
+		case item.size() >= LargeObject:
+			large = append(large, item)
+		default:
+			small = append(small, item)
+		}
+	}
+	return small, bodies, large
+}
+
+// copied reports whether the store can copy an item.
+func (p *Packer) copied(item Item) bool {
+	switch {
+	case p.Equal:
+		return false
+	case item.Stored != nil:
+		return item.size() >= LargeObject
+	case !item.Splice || item.Object == nil || item.Previous != nil || p.Located == nil || item.size() <= minSource:
+		return false
+	}
+	_, ok := p.Located(*item.Object)
+	return ok
+}
+
+// onePart is how many bytes of headers and bodies are written with one request.
+const onePart = BatchBytes + 10<<20
+
+// needs returns how many bytes items take up.
+func needs(items []Item) int64 {
+	var total int64
+	for _, item := range items {
+		total += item.headerSize() + item.size()
+	}
+	return total
 }
 
 // named returns the items whose path can stand in a ZIP; the others are findings.
@@ -77,17 +132,6 @@ func named(items []Item, result *Result) []Item {
 		}
 		return bad
 	})
-}
-
-func streams(items []Item) bool {
-	var total int64
-	for _, item := range items {
-		if item.size() >= LargeObject {
-			return true
-		}
-		total += item.size()
-	}
-	return total > BatchBytes
 }
 
 func (p *Packer) progress(items, bytes int64) {
@@ -117,7 +161,7 @@ func (r *reading) write(b []byte) {
 
 // entry returns what the manifest says of what was read, without a place.
 func (r *reading) entry(listed app.Object) manifest.Entry {
-	origin := manifest.Origin{Key: listed.Key}
+	origin := manifest.Origin{Key: listed.Key, Media: r.object.Media}
 	if r.steady {
 		origin.Identity = r.object.Identity
 		origin.Settled = listed.Settled && r.object.Identity == listed.Identity
@@ -172,6 +216,10 @@ func (r *reading) changed(listed app.Object) bool {
 // lost turns an error with one object into a finding; an error that concerns the whole datasource stays one.
 func lost(err error, o app.Object) (app.Finding, error) {
 	f := app.Finding{Severity: app.Problem, Item: o.Path}
+	if archived(err) {
+		f.Kind, f.Message = "archived", "is not in the backup: it lies in an archive class of its store (Glacier); restore it there first, then back up again"
+		return f, nil
+	}
 	switch kind := failure.KindOf(err); kind {
 	case failure.Transient, failure.Canceled, failure.Exhausted:
 		return f, err
@@ -181,6 +229,11 @@ func lost(err error, o app.Object) (app.Finding, error) {
 		f.Kind, f.Message = "unreadable", fmt.Sprintf("could not be read: %v", err)
 	}
 	return f, nil
+}
+
+// archived reports whether an object has to be restored by its store before it can be read.
+func archived(err error) bool {
+	return errors.Is(err, app.ErrArchived) || errors.Is(err, vault.ErrArchived)
 }
 
 // open opens an object: the listed version, or, once that is gone, whatever version is there.

@@ -3,9 +3,6 @@ package pack
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"io"
 
 	"lifeboat/internal/app"
@@ -16,8 +13,8 @@ import (
 )
 
 // packLarge streams items one after the other into one pack, whatever their size, with a few parts in memory.
-func (p *Packer) packLarge(ctx context.Context, items []Item, result *Result) error {
-	id, err := p.runID(ctx, result.Batch)
+func (p *Packer) packLarge(ctx context.Context, names *ids, items []Item, result *Result) error {
+	id, err := names.take(ctx)
 	if err != nil {
 		return err
 	}
@@ -26,6 +23,7 @@ func (p *Packer) packLarge(ctx context.Context, items []Item, result *Result) er
 		planned += item.size()
 	}
 	s := newStream(ctx, p.Vault, vault.Pack(p.Source, id), planned, cmp.Or(p.part, streamPart))
+	s.equal = p.Equal
 	defer s.abort()
 	var packed []manifest.Entry
 	for _, item := range items {
@@ -51,25 +49,25 @@ func (p *Packer) packLarge(ctx context.Context, items []Item, result *Result) er
 	return nil
 }
 
-// runID names a pack whose bytes are not known beforehand: by run, batch and a generation that skips packs that an
-// attempt wrote which died before it could say so. Uploads that such an attempt left are freed.
-func (p *Packer) runID(ctx context.Context, batch int) (string, error) {
-	for generation := 0; ; generation++ {
-		sum := sha256.Sum256(fmt.Appendf(nil, "lifeboat pack 1\n%s\n%d\n%d\n", p.Backup, batch, generation))
-		id := hex.EncodeToString(sum[:16])
-		if _, err := p.Vault.Head(ctx, vault.Pack(p.Source, id)); failure.KindOf(err) != failure.NotFound {
-			if err != nil {
-				return "", err
-			}
-			continue
-		}
-		return id, p.Vault.AbortAll(ctx, vault.Pack(p.Source, id))
-	}
-}
-
 func (p *Packer) streamItem(ctx context.Context, s *stream, item Item, result *Result) (manifest.Entry, bool, error) {
-	if item.Document != nil {
-		return p.streamDocument(ctx, s, item.Document)
+	switch {
+	case item.Document != nil:
+		body, err := p.document(ctx, item.Document)
+		if err != nil {
+			return manifest.Entry{}, false, err
+		}
+		entry, err := p.streamKnown(s, body, item.Document.Entry)
+		return entry, true, err
+	case item.Stored != nil:
+		entry, err := p.streamStored(ctx, s, *item.Stored)
+		return entry, true, err
+	case item.Object.Dir:
+		entry := directory(*item.Object).entry(*item.Object)
+		entry.Header.Offset = s.mark().offset
+		if err := s.begin(entry.Zip().LocalSize()); err != nil {
+			return entry, false, err
+		}
+		return entry, true, s.finish(entry.Zip())
 	}
 	listed := *item.Object
 	mark := s.mark()
@@ -143,26 +141,22 @@ func (p *Packer) streamOnce(ctx context.Context, s *stream, o app.Object) (*read
 	return r, nil
 }
 
-func (p *Packer) streamDocument(ctx context.Context, s *stream, d *Document) (manifest.Entry, bool, error) {
-	body, err := p.document(ctx, d)
-	if err != nil {
-		return manifest.Entry{}, false, err
-	}
+// streamKnown streams the stored bytes of an entry whose checksum is known.
+func (p *Packer) streamKnown(s *stream, body io.ReadCloser, entry manifest.Entry) (manifest.Entry, error) {
 	defer body.Close()
-	entry := d.Entry
 	entry.Header.Offset = s.mark().offset
 	if err := s.begin(entry.Zip().LocalSize()); err != nil {
-		return entry, false, err
+		return entry, err
 	}
 	r := newReading(app.Object{})
 	if err := s.copy(body, func(b []byte) {
 		r.write(b)
 		p.progress(0, int64(len(b)))
 	}); err != nil {
-		return entry, false, err
+		return entry, err
 	}
 	if r.size != entry.StoredSize() || r.crc.Sum32() != entry.StoredCRC() {
-		return entry, false, failure.New(failure.Corrupt, "the stored document %s does not have the checksum that it was stored with", entry.Path)
+		return entry, failure.New(failure.Corrupt, "the stored bytes of %s do not have the checksum that they were stored with", entry.Path)
 	}
-	return entry, true, s.finish(entry.Zip())
+	return entry, s.finish(entry.Zip())
 }

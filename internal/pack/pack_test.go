@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"hash/crc32"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/manifest"
@@ -30,8 +27,8 @@ type behaviour struct {
 }
 
 var (
-	errRead = failure.New(failure.Invalid, "a bad block")
-	errGone = failure.New(failure.NotFound, "gone")
+	errBlock = failure.New(failure.Invalid, "a bad block")
+	errGone  = failure.New(failure.NotFound, "gone")
 )
 
 var behaviours = map[string]behaviour{
@@ -43,10 +40,10 @@ var behaviours = map[string]behaviour{
 		return []version{{size: n, seed: 3, openErr: errGone}}
 	}, finding: "missing"},
 	"unreadable": {versions: func(n int64) []version {
-		return []version{{size: n, seed: 4, after: n / 2, readErr: errRead}}
+		return []version{{size: n, seed: 4, after: n / 2, readErr: errBlock}}
 	}, finding: "unreadable"},
 	"unreadable at last": {versions: func(n int64) []version {
-		return []version{{size: n, seed: 4, nowErr: errRead}}
+		return []version{{size: n, seed: 4, nowErr: errBlock}}
 	}, finding: "unreadable"},
 	"changes once while it is read": {versions: func(n int64) []version {
 		return []version{{size: n, seed: 5, later: true}, {size: n, seed: 6}}
@@ -244,7 +241,7 @@ func TestRollBack(t *testing.T) {
 					want.add(behaviours[c.what].expect(c.name, c.size))
 				}
 				result := Result{Batch: 1}
-				if err := w.packLarge(t.Context(), items, &result); err != nil {
+				if err := w.packLarge(t.Context(), &ids{packer: w.Packer, batch: 1}, items, &result); err != nil {
 					t.Fatal(err)
 				}
 				w.check(result)
@@ -430,77 +427,5 @@ func TestUnknownIdentity(t *testing.T) {
 	item.Object.Identity = ""
 	if result := w.pack([]Item{item}); len(result.Findings) > 0 || len(result.Entries) != 1 {
 		t.Errorf("%+v", result)
-	}
-}
-
-func TestMake(t *testing.T) {
-	f := newFake()
-	object := func(name string, size int64, age time.Duration) app.Object {
-		return f.object(name, version{size: size, seed: 1, modified: noon.Add(-age)})
-	}
-	objects := []app.Object{
-		object("new", 10, 3), object("kept", 10, 2), object("touched", 10, 1), object("unsettled", 10, 0), object("large", LargeObject, 0),
-		object("moved", 10, 0), object("untrusted", 10, 0), object("retyped", 10, 0),
-	}
-	before := map[string]manifest.Entry{}
-	for _, o := range objects[1:] {
-		before[o.Path] = manifest.Entry{
-			Path: o.Path, Size: o.Size, Modified: o.Modified, Type: o.Type, Origin: &manifest.Origin{Key: o.Key, Identity: o.Identity, Settled: true},
-		}
-	}
-	before["unsettled"].Origin.Settled = false
-	before["moved"].Origin.Key = "elsewhere"
-	before["untrusted"].Origin.Identity, objects[6].Identity = "", ""
-	objects[2].Modified = noon.Add(time.Hour)
-	objects[7].Type = "thumbnail"
-	documents := []Document{{Name: "d", Entry: manifest.Entry{Path: "export.json", Deflated: &manifest.Deflated{Size: 5, CRC32: manifest.CRC(crc32.ChecksumIEEE(nil))}}}}
-	show := func(p Plan) (reused []string, batches [][]string) {
-		for _, e := range p.Reused {
-			reused = append(reused, e.Path)
-		}
-		for _, b := range p.Batches {
-			var names []string
-			for _, i := range b {
-				name := i.path()
-				if i.Previous != nil {
-					name += " again"
-				}
-				names = append(names, name)
-			}
-			batches = append(batches, names)
-		}
-		return reused, batches
-	}
-	reused, batches := show(Make(documents, objects, before, false))
-	if diff := cmp.Diff([]string{"kept", "large"}, reused); diff != "" {
-		t.Error(diff)
-	}
-	want := [][]string{{"new", "moved", "retyped", "unsettled again", "untrusted", "touched"}, {"export.json"}}
-	if diff := cmp.Diff(want, batches); diff != "" {
-		t.Error(diff)
-	}
-	reused, batches = show(Make(nil, objects, before, true))
-	want = [][]string{{"large"}, {"new", "kept", "moved", "retyped", "unsettled", "untrusted", "touched"}}
-	if diff := cmp.Diff(want, batches); diff != "" || len(reused) > 0 {
-		t.Error(diff, reused)
-	}
-}
-
-func TestBatches(t *testing.T) {
-	var items []Item
-	for i := range 12_000 {
-		items = append(items, Item{Object: &app.Object{Path: fmt.Sprintf("%05d", i), Size: int64(i % 7), Modified: noon}})
-	}
-	items = append(items, Item{Object: &app.Object{Path: "a", Size: BatchBytes}}, Item{Object: &app.Object{Path: "b", Size: BatchBytes + 1}})
-	var counts []int
-	seen := map[string]bool{}
-	for _, b := range batches(items, BatchBytes) {
-		counts = append(counts, len(b))
-		for _, i := range b {
-			seen[i.path()] = true
-		}
-	}
-	if diff := cmp.Diff([]int{1, 1, BatchObjects, BatchObjects, 2000}, counts); diff != "" || len(seen) != len(items) {
-		t.Error(diff, len(seen))
 	}
 }

@@ -15,9 +15,6 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// fetches is how many small objects of a batch are read at the same time.
-const fetches = 16
-
 // slot is one item of a small batch: its bytes and what was found out about it.
 type slot struct {
 	item     Item
@@ -33,22 +30,11 @@ type slot struct {
 // gone, and writes the buffer as one pack. It returns the items that have outgrown their places.
 func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([]Item, error) {
 	slots := make([]slot, len(items))
-	buffer := layOut(items, slots)
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(fetches)
-	for i := range slots {
-		group.Go(func() error {
-			err := p.fetch(groupCtx, &slots[i])
-			if err == nil && !slots[i].outgrown { // then it is read once more
-				p.progress(1, int64(len(slots[i].data)))
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
+	buffer := layOut(items, slots, 0)
+	if err := p.readAll(ctx, slots, p.progress); err != nil {
 		return nil, err
 	}
-	bytes, packed, outgrown := compact(buffer, slots, result)
+	bytes, packed, outgrown := compact(buffer, slots, 0, result)
 	if len(packed) == 0 {
 		return outgrown, nil
 	}
@@ -69,13 +55,42 @@ func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([
 	return outgrown, nil
 }
 
-// layOut gives every item its place behind its future header in one buffer.
-func layOut(items []Item, slots []slot) []byte {
+// readAll reads every slot, many at a time, and tells of each as it is done.
+func (p *Packer) readAll(ctx context.Context, slots []slot, tell func(items, bytes int64)) error {
+	stretches, err := p.stretches(slots)
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, run := range stretches {
+		group.Go(func() error {
+			return reads.pass(ctx, func() error { return p.readStretch(ctx, run) })
+		})
+	}
+	for i := range slots {
+		s := &slots[i]
+		if s.item.Stored != nil {
+			tell(1, int64(len(s.data)))
+			continue
+		}
+		group.Go(func() error {
+			err := reads.pass(ctx, func() error { return p.fetch(ctx, s) })
+			if err == nil && !s.outgrown { // then it is read once more
+				tell(1, int64(len(s.data)))
+			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+// layOut gives every item its place behind its future header in one buffer, which has room for so many bytes more.
+func layOut(items []Item, slots []slot, room int64) []byte {
 	var total int64
 	for _, item := range items {
 		total += item.headerSize() + item.size()
 	}
-	buffer := make([]byte, total)
+	buffer := make([]byte, total, total+room)
 	var at int64
 	for i, item := range items {
 		at += item.headerSize()
@@ -85,8 +100,9 @@ func layOut(items []Item, slots []slot) []byte {
 	return buffer
 }
 
-// compact writes the headers, moves every body behind its header and collects what became of the items.
-func compact(buffer []byte, slots []slot, result *Result) (bytes []byte, packed []manifest.Entry, outgrown []Item) {
+// compact writes the headers, moves every body behind its header and collects what became of the items. base is where
+// the buffer lies in its pack.
+func compact(buffer []byte, slots []slot, base int64, result *Result) (bytes []byte, packed []manifest.Entry, outgrown []Item) {
 	bytes = buffer[:0]
 	for i := range slots {
 		s := &slots[i]
@@ -98,7 +114,7 @@ func compact(buffer []byte, slots []slot, result *Result) (bytes []byte, packed 
 		case s.same:
 			result.Unchanged = append(result.Unchanged, s.entry)
 		default:
-			s.entry.Header.Offset = int64(len(bytes))
+			s.entry.Header.Offset = base + int64(len(bytes))
 			bytes = s.entry.Zip().AppendLocal(bytes)
 			bytes = append(bytes, s.data...)
 			packed = append(packed, s.entry)

@@ -7,14 +7,17 @@ import (
 	"sync"
 	"time"
 
+	"lifeboat/internal/failure"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/zipfmt"
 )
 
 const (
-	streamPart  = 8 << 20 // bytes of a part, more where the pack would need too many
-	streamParts = 9_000   // of the 10,000 that an upload may have
-	inFlight    = 2       // parts that are written while the next is read
+	streamPart  = 8 << 20  // bytes of a part, more where the pack would need too many
+	streamParts = 9_000    // of the 10,000 that an upload may have
+	growAfter   = 1_000    // so many parts, their size doubles: an object may be longer than it was listed
+	grownPart   = 64 << 20 // bytes that parts grow to; so 490 GiB fit whatever was listed
+	inFlight    = 2        // parts that are written while the next is read
 )
 
 // stream writes entries into one multipart upload. Bodies go out as they come; the part that holds an entry's
@@ -25,16 +28,16 @@ type stream struct {
 	vault  *vault.Vault
 	key    vault.Key
 	part   int
+	equal  bool // every part but the last has the same size; then a header may cross from one part to the next
 	upload *vault.Upload
 
-	number int    // of the part under construction, from 1
-	buffer []byte // its bytes
-	offset int64  // of the next byte in the pack
-	entry  int    // where the header of the entry under way lies in its part
-	length int64  // of that header
-	open   bool   // an entry is under way
-	held   []byte // the part with that header, once it is full
-	heldNo int
+	number int        // of the part under construction, from 1
+	buffer []byte     // its bytes
+	offset int64      // of the next byte in the pack
+	entry  int64      // where the header of the entry under way lies in the pack
+	length int64      // of that header
+	open   bool       // an entry is under way
+	held   []heldPart // the parts with that header, once they are full
 
 	slots  chan struct{}
 	wait   sync.WaitGroup
@@ -42,6 +45,13 @@ type stream struct {
 	parts  map[int]vault.Part
 	failed error
 	closed bool
+}
+
+// heldPart is a part that waits for its header.
+type heldPart struct {
+	number int
+	start  int64 // in the pack
+	bytes  []byte
 }
 
 // newStream begins a pack of about planned bytes, in parts of at least so many bytes.
@@ -55,6 +65,14 @@ func newStream(ctx context.Context, v *vault.Vault, key vault.Key, planned, part
 	}
 }
 
+// limit returns how many bytes the part under construction takes.
+func (s *stream) limit() int {
+	if s.equal {
+		return s.part
+	}
+	return max(s.part, min(grownPart, s.part<<min((s.number-1)/growAfter, 8)))
+}
+
 // mark is a place to roll back to: between two entries.
 type mark struct {
 	number, length int
@@ -63,28 +81,37 @@ type mark struct {
 
 func (s *stream) mark() mark { return mark{s.number, len(s.buffer), s.offset} }
 
-// begin reserves the header of an entry; it never crosses a part.
+// begin reserves the header of an entry. Unless all parts are equal, it does not cross from one part to the next.
 func (s *stream) begin(header int64) error {
-	if len(s.buffer)+int(header) > s.part {
+	if full := len(s.buffer) == s.limit(); full || !s.equal && len(s.buffer)+int(header) > s.limit() {
 		if err := s.flush(); err != nil {
 			return err
 		}
 	}
-	s.entry, s.length, s.open = len(s.buffer), header, true
-	s.buffer = append(s.buffer, make([]byte, header)...)
-	s.offset += header
+	s.entry, s.length, s.open = s.offset, header, true
+	for rest := int(header); rest > 0; {
+		if len(s.buffer) == s.limit() {
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		n := min(rest, s.limit()-len(s.buffer))
+		s.buffer = append(s.buffer, make([]byte, n)...)
+		s.offset += int64(n)
+		rest -= n
+	}
 	return nil
 }
 
 // copy appends a body, showing every piece to saw.
 func (s *stream) copy(body io.Reader, saw func([]byte)) error {
 	for {
-		if len(s.buffer) == s.part {
+		if len(s.buffer) == s.limit() {
 			if err := s.flush(); err != nil {
 				return err
 			}
 		}
-		room := min(s.part-len(s.buffer), 256<<10)
+		room := min(s.limit()-len(s.buffer), 256<<10)
 		s.buffer = slices.Grow(s.buffer, room)
 		piece := s.buffer[len(s.buffer) : len(s.buffer)+room]
 		n, err := body.Read(piece)
@@ -107,18 +134,21 @@ func (s *stream) copy(body io.Reader, saw func([]byte)) error {
 
 // finish writes the header of the entry under way into its place.
 func (s *stream) finish(e zipfmt.Entry) error {
-	s.open = false
-	target := s.buffer
-	if s.held != nil {
-		target = s.held
-	}
-	copy(target[s.entry:s.entry+int(s.length)], e.AppendLocal(nil))
-	if s.held == nil {
-		return nil
+	header := e.AppendLocal(nil)
+	for _, part := range append(s.held, heldPart{s.number, s.offset - int64(len(s.buffer)), s.buffer}) {
+		from, to := max(s.entry, part.start), min(s.entry+s.length, part.start+int64(len(part.bytes)))
+		if from < to {
+			copy(part.bytes[from-part.start:to-part.start], header[from-s.entry:])
+		}
 	}
 	held := s.held
-	s.held = nil
-	return s.send(s.heldNo, held)
+	s.open, s.held = false, nil
+	for _, part := range held {
+		if err := s.send(part.number, part.bytes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // rollBack forgets everything behind the mark. Parts that were written behind it are written again or left out.
@@ -129,8 +159,9 @@ func (s *stream) rollBack(m mark) error {
 	if s.failed != nil {
 		return s.failed
 	}
-	if s.number != m.number && s.held != nil && s.heldNo == m.number {
-		s.buffer = s.held
+	held := slices.IndexFunc(s.held, func(part heldPart) bool { return part.number == m.number })
+	if held >= 0 {
+		s.buffer = s.held[held].bytes
 	} else if s.number != m.number {
 		s.buffer = s.buffer[:0] // the mark lies at the end of a part that was written
 		m.length = 0
@@ -155,10 +186,14 @@ func (s *stream) firstAfter(offset int64) int {
 }
 
 func (s *stream) flush() error {
-	number, buffer := s.number, s.buffer
+	if s.number > vault.MaxParts {
+		return s.fail(failure.New(failure.Exhausted, "the pack %s would need more than %d parts", s.key, vault.MaxParts).
+			WithHint("back up again: by then it is known how large its objects are"))
+	}
+	number, buffer, start := s.number, s.buffer, s.offset-int64(len(s.buffer))
 	s.number, s.buffer = s.number+1, nil
-	if s.open && s.held == nil {
-		s.held, s.heldNo = buffer, number
+	if s.open && start < s.entry+s.length {
+		s.held = append(s.held, heldPart{number, start, buffer})
 		return s.failure()
 	}
 	return s.send(number, buffer)

@@ -3,15 +3,29 @@
 // A pack lies under its own key, or within a merged pack: several packs that the store has joined to one, so that an
 // archive of a large source keeps within the parts of an upload. The index of a merged pack says at which offset each
 // of them lies in it. Manifests name packs by the ids that they had when they were written, and stay true for ever.
+//
+// Merging works on objects of the store, not on ids: a merged pack may be merged again as a whole, and a pack within it
+// is then found through two indexes. A pack that lies under its own key and in a merged pack is found in the merged one:
+// its own object waits to be swept.
+//
+// Layout: packs/<source>/<xx>/<id> (packs, merged ones too), packs/<source>/merged/<id>.json (indexes). The pack of an
+// index is written before the index, and removed before it.
 package pool
 
 import (
+	"cmp"
 	"context"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
+	"lifeboat/internal/zipfmt"
 )
 
 // Spot is where the bytes of a pack lie.
@@ -22,10 +36,21 @@ type Spot struct {
 	Object int64 // bytes of the whole object
 }
 
-// Pool is the packs of one source as they were at one time.
+// Pool is the packs of one source as they were at one time. It may be read by several goroutines; Add and Merge want it
+// for themselves.
 type Pool struct {
-	source backup.Source
-	spots  map[string]Spot
+	source  backup.Source
+	objects map[string]vault.Info // under its own key, by id
+	merged  map[string]Merged     // indexes that are sound, by the id of the merged pack
+	indexes map[string]vault.Info // of every index, by the id of the merged pack
+	damaged []vault.Key           // indexes that are not sound
+	spots   map[string]found
+}
+
+// found is a spot, and the ids of the merged packs on the way to it, the inner one first.
+type found struct {
+	Spot
+	through []string
 }
 
 // Merged is the index of a merged pack, vault.Merge(source, id).
@@ -44,65 +69,157 @@ type Held struct {
 // Format is the version of the index; a later one is refused.
 const Format = 1
 
-// Open lists the packs of a source and reads the indexes of the merged ones. An index whose merged pack is not there,
-// or has another size, counts for nothing. A pack that lies under its own key is found there.
+// requests is how many requests a pool has in flight.
+const requests = 64
+
+// Open lists the packs of a source and reads the indexes of the merged ones. An index that is damaged counts for
+// nothing here, and Damaged names it; so does one whose merged pack is not there or has another size. One of a later
+// format is a Usage error.
 func Open(ctx context.Context, v *vault.Vault, source backup.Source) (*Pool, error) {
-	p := &Pool{source: source, spots: map[string]Spot{}}
-	var indexes []vault.Key
+	p := &Pool{source: source, objects: map[string]vault.Info{}, merged: map[string]Merged{}, indexes: map[string]vault.Info{}}
 	for info, err := range v.List(ctx, vault.Packs(source)) {
 		if err != nil {
 			return nil, err
 		}
-		if vault.IsMerge(info.Key) {
-			indexes = append(indexes, info.Key)
-			continue
+		id := strings.TrimSuffix(vault.PackID(info.Key), ".json")
+		switch {
+		case !isID(id): // not ours
+		case info.Key == vault.Merge(source, id):
+			p.indexes[id] = info
+		case info.Key == vault.Pack(source, id):
+			p.objects[id] = info
 		}
-		p.spots[vault.PackID(info.Key)] = Spot{Key: info.Key, Bytes: info.Size, Object: info.Size}
 	}
-	if err := p.resolve(ctx, v, indexes); err != nil {
+	if err := p.readIndexes(ctx, v); err != nil {
 		return nil, err
 	}
+	p.resolve()
 	return p, nil
 }
 
-// resolve finds the packs that lie in others: a merged pack may lie in a further one.
-func (p *Pool) resolve(ctx context.Context, v *vault.Vault, indexes []vault.Key) error {
-	var merged []Merged
-	for _, key := range indexes {
-		var m Merged
-		if _, err := v.GetJSON(ctx, key, &m); err != nil {
-			if failure.KindOf(err) == failure.NotFound {
-				continue // it was swept meanwhile
+func isID(text string) bool {
+	raw, err := hex.DecodeString(text)
+	return err == nil && len(raw) == 16 && strings.ToLower(text) == text
+}
+
+// readIndexes reads every index, many at a time: a source of 10 TB has two thousand.
+func (p *Pool) readIndexes(ctx context.Context, v *vault.Vault) error {
+	ids := p.sortedIndexes()
+	read := make([]Merged, len(ids))
+	errs := make([]error, len(ids))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(requests)
+	for i, id := range ids {
+		group.Go(func() error {
+			_, errs[i] = v.GetJSON(groupCtx, vault.Merge(p.source, id), &read[i])
+			if kind := failure.KindOf(errs[i]); errs[i] == nil || kind == failure.NotFound || kind == failure.Corrupt {
+				return nil
 			}
-			return err
-		}
-		if m.Format > Format {
-			return failure.New(failure.Usage, "%s was written by a newer lifeboat", key).WithHint("use a newer lifeboat")
-		}
-		merged = append(merged, m)
+			return errs[i]
+		})
 	}
-	for changed := true; changed; {
-		changed = false
-		for _, m := range merged {
-			outer, ok := p.spots[m.Pack.ID]
-			if !ok || outer.Bytes != m.Pack.Bytes {
-				continue
-			}
-			for _, held := range m.Holds {
-				if _, known := p.spots[held.ID]; !known && held.Offset >= 0 && held.Offset+held.Bytes <= outer.Bytes {
-					p.spots[held.ID] = Spot{Key: outer.Key, Offset: outer.Offset + held.Offset, Bytes: held.Bytes, Object: outer.Object}
-					changed = true
-				}
-			}
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	for i, id := range ids {
+		switch {
+		case errs[i] != nil && failure.KindOf(errs[i]) == failure.NotFound: // it was swept meanwhile
+			delete(p.indexes, id)
+		case errs[i] == nil && read[i].Format > Format:
+			return failure.New(failure.Usage, "%s was written by a newer lifeboat", vault.Merge(p.source, id)).WithHint("use a newer lifeboat")
+		case errs[i] != nil || !read[i].sound(id):
+			p.damaged = append(p.damaged, vault.Merge(p.source, id))
+		default:
+			p.merged[id] = read[i]
 		}
 	}
 	return nil
 }
 
+func (p *Pool) sortedIndexes() []string {
+	ids := make([]string, 0, len(p.indexes))
+	for id := range p.indexes {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// sound reports whether an index can be true: its packs lie one behind the other, and sizes, CRC-32 and the id of the
+// merged pack follow from them.
+func (m Merged) sound(id string) bool {
+	var size int64
+	var crc uint32
+	ids := make([]string, len(m.Holds))
+	for i, held := range m.Holds {
+		if held.Offset != size || held.Bytes <= 0 || size+held.Bytes < size {
+			return false
+		}
+		crc = zipfmt.CombineCRC(crc, uint32(held.CRC32), held.Bytes)
+		size += held.Bytes
+		ids[i] = held.ID
+	}
+	return m.Format == Format && m.Pack.ID == id && MergedID(ids) == id && m.Pack.Bytes == size && uint32(m.Pack.CRC32) == crc
+}
+
+// resolve finds where every pack lies. A merged pack may lie in a further one. The outermost object counts; where there
+// are several, the largest.
+func (p *Pool) resolve() {
+	holders := map[string][]holder{}
+	for _, id := range p.sortedIndexes() {
+		for _, held := range p.merged[id].Holds {
+			holders[held.ID] = append(holders[held.ID], holder{id, held})
+		}
+	}
+	p.spots = map[string]found{}
+	for id := range p.objects {
+		p.locate(id, holders, map[string]bool{})
+	}
+	for id := range holders {
+		p.locate(id, holders, map[string]bool{})
+	}
+}
+
+// holder is the place of a pack in a merged one.
+type holder struct {
+	merged string
+	held   Held
+}
+
+func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]bool) (found, bool) {
+	if at, ok := p.spots[id]; ok {
+		return at, true
+	}
+	if asking[id] { // the id of a merged pack is a hash of those in it: nobody can make a circle
+		return found{}, false
+	}
+	asking[id] = true
+	defer delete(asking, id)
+	var best found
+	for _, h := range holders[id] {
+		outer, ok := p.locate(h.merged, holders, asking)
+		if !ok || outer.Bytes != p.merged[h.merged].Pack.Bytes {
+			continue
+		}
+		at := found{Spot{outer.Key, outer.Offset + h.held.Offset, h.held.Bytes, outer.Object}, append([]string{h.merged}, outer.through...)}
+		if best.Key == "" || cmp.Or(cmp.Compare(at.Object, best.Object), cmp.Compare(best.Key, at.Key)) > 0 {
+			best = at
+		}
+	}
+	if own, ok := p.objects[id]; ok && best.Key == "" {
+		best.Spot = Spot{Key: own.Key, Bytes: own.Size, Object: own.Size}
+	}
+	if best.Key == "" {
+		return found{}, false
+	}
+	p.spots[id] = best
+	return best, true
+}
+
 // Find returns where a pack lies; false when it is not in the pool.
 func (p *Pool) Find(id string) (Spot, bool) {
-	s, ok := p.spots[id]
-	return s, ok
+	at, ok := p.spots[id]
+	return at.Spot, ok
 }
 
 // Has reports whether the pool has a pack with this id and size.
@@ -113,5 +230,45 @@ func (p *Pool) Has(pack manifest.Pack) bool {
 
 // Add tells the pool of a pack that was written after it was opened.
 func (p *Pool) Add(pack manifest.Pack) {
-	p.spots[pack.ID] = Spot{Key: vault.Pack(p.source, pack.ID), Bytes: pack.Bytes, Object: pack.Bytes}
+	key := vault.Pack(p.source, pack.ID)
+	p.objects[pack.ID] = vault.Info{Key: key, Size: pack.Bytes}
+	if _, known := p.spots[pack.ID]; !known {
+		p.spots[pack.ID] = found{Spot: Spot{Key: key, Bytes: pack.Bytes, Object: pack.Bytes}}
+	}
+}
+
+// Damaged returns the indexes that cannot be read or cannot be true. What lies in their packs is not found.
+func (p *Pool) Damaged() []vault.Key { return p.damaged }
+
+// Merges returns the index of the merged pack that an object is; false for a pack that is not a merged one.
+func (p *Pool) Merges(key vault.Key) (Merged, bool) {
+	m, ok := p.merged[vault.PackID(key)]
+	return m, ok && key == vault.Pack(p.source, m.Pack.ID)
+}
+
+// Garbage returns what none of the packs named needs, in the order of keys: packs, constituents of merged packs,
+// merged packs, and indexes. It also returns the packs that are named and nowhere to be found.
+func (p *Pool) Garbage(named map[string]manifest.Pack) (garbage []vault.Info, missing []string) {
+	needed := map[vault.Key]bool{}
+	for id := range named {
+		at, ok := p.spots[id]
+		if !ok {
+			missing = append(missing, id)
+			continue
+		}
+		needed[at.Key] = true
+		for _, merged := range at.through {
+			needed[vault.Merge(p.source, merged)] = true
+		}
+	}
+	for _, all := range []map[string]vault.Info{p.objects, p.indexes} {
+		for _, info := range all {
+			if !needed[info.Key] {
+				garbage = append(garbage, info)
+			}
+		}
+	}
+	slices.SortFunc(garbage, func(a, b vault.Info) int { return cmp.Compare(a.Key, b.Key) })
+	slices.Sort(missing)
+	return garbage, missing
 }

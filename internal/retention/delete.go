@@ -1,17 +1,18 @@
-// Package retention removes backups: so far those that a person names. The record is marked first and removed
-// last, so that a delete which was interrupted is seen and finished.
+// Package retention removes what is kept no longer: backups that a person names (delete.go), archives whose time is
+// over and uploads that nobody goes on with (prune.go), and the packs that no manifest needs any more (sweep.go).
+//
+// A record is marked first and removed last, so that a delete which was interrupted is seen and finished. Packs go in
+// two phases, a day apart. All of it happens under the lease of the source. Where anything of a source cannot be read,
+// or a run may still go on, no pack of it goes.
 package retention
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/manifest"
-	"lifeboat/internal/pack"
 	"lifeboat/internal/vault"
 )
 
@@ -20,62 +21,44 @@ type Links interface {
 	Revoke(ctx context.Context, source backup.Source, id backup.ID) (int, error)
 }
 
-// Options of a deletion.
+// Options of a deletion, and of pruning.
 type Options struct {
 	Holder string                   // who holds the source's lease meanwhile
 	Stale  func(catalog.Lease) bool // as for catalog.Acquire
-	Links  Links
+	Links  Links                    // of a deletion
+	Now    bool                     // packs that nobody needs go at once, without Grace
+	DryRun bool                     // of pruning: says what would go, and writes nothing
+	Clock  func() time.Time         // nil: the system's
+
+	// ExpireArchive reports whether the archive of a good backup has had its time; nil keeps all.
+	ExpireArchive func(catalog.Record) bool
 }
 
-// Freed is what a deletion removed.
-type Freed struct {
-	Packs int
-	Bytes int64 // of the archive and the packs
+func (o Options) now() time.Time {
+	if o.Clock == nil {
+		return time.Now()
+	}
+	return o.Clock()
 }
 
-// Delete removes a backup and the packs that no other backup of its source names. It holds the source's lease, so
-// that no run can begin to reuse a pack that is about to go; Conflict when another run holds it, also the backup's own.
-// Repeated after an interruption it does the rest; of a backup that is gone there is nothing to do.
+// Delete removes a backup and condemns the packs that no other backup of its source names; with o.Now they go too. It
+// holds the source's lease; Conflict when another run holds it, also the backup's own. Repeated after an interruption it
+// does the rest; of a backup that is gone there is nothing to do. Where a pack of another backup is missing no pack goes
+// and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses to delete.
 func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
 	c := catalog.New(v)
-	// Not the backup's own id: its run, if it lives, must not take the lease for its own.
-	lease := catalog.Lease{Run: "delete-" + record.ID, Holder: o.Holder}
-	lost, err := c.Acquire(ctx, record.Source, lease, time.Now(), o.Stale)
-	if held := (catalog.Held{}); errors.As(err, &held) {
-		return Freed{}, failure.New(failure.Conflict, "the source %s is at work: %w", record.Source, err).WithHint("wait for the run to end")
-	}
-	if err != nil {
-		return Freed{}, err
-	}
-	freed := Freed{}
-	err = closeLost(ctx, c, record, lost)
-	if err == nil {
-		err = nobodyGoesOn(ctx, c, record)
-	}
-	if err == nil {
-		freed, err = remove(ctx, v, c, record, o)
-	}
-	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return freed, errors.Join(err, c.Release(release, record.Source, lease.Run))
-}
-
-// closeLost ends the record of a dead run whose lease was taken over: the next run would not learn of it any more.
-func closeLost(ctx context.Context, c *catalog.Catalog, record catalog.Record, lost backup.ID) error {
-	if lost == "" || lost == record.ID {
-		return nil
-	}
-	_, err := c.Update(ctx, record.Source, lost, func(r *catalog.Record) error {
-		if r.Status == backup.InProgress {
-			r.Status, r.Finished = backup.Failed, time.Now().UTC()
-			r.Failure = &catalog.Failure{Kind: "lost", Message: "the run ended without a word: its process was killed, or the machine went down"}
+	var freed Freed
+	err := holding(ctx, v, record.Source, "delete-"+record.ID, o, func(ctx context.Context, lost backup.ID) error {
+		err := closeLost(ctx, c, record.Source, lost, record.ID)
+		if err == nil {
+			err = nobodyGoesOn(ctx, c, record)
 		}
-		return nil
+		if err == nil {
+			freed, err = remove(ctx, v, c, record, o)
+		}
+		return err
 	})
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return nil // it was a deletion, or had no record yet
-	}
-	return err
+	return freed, err
 }
 
 // nobodyGoesOn refuses, before anything is marked or withdrawn, while another run of the source was stopped and may go
@@ -86,8 +69,7 @@ func nobodyGoesOn(ctx context.Context, c *catalog.Catalog, record catalog.Record
 			return err
 		}
 		if r.ID != record.ID && (r.Status == backup.Canceled || r.Status == backup.InProgress) {
-			return failure.New(failure.Conflict, "backup %s of this source was stopped and may go on: it may need what would be deleted", r.ID).
-				WithHint("finish it with `lifeboat backup %s`, or delete it first: lifeboat delete %s", record.Source, r.ID)
+			return mayGoOn(r)
 		}
 	}
 	return nil
@@ -112,20 +94,18 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 			return Freed{}, err
 		}
 	}
-	only, err := ownPacks(ctx, v, c, record)
-	if err != nil {
-		return Freed{}, err
+	freed, err := sweep{vault: v, source: record.Source, now: o.now(), atOnce: o.Now}.run(ctx)
+	if err != nil && !o.Now && failure.KindOf(err) == failure.NotFound {
+		freed.Kept, err = err, nil
 	}
-	freed := Freed{Bytes: record.Archive.Bytes}
-	if err := v.Delete(ctx, vault.Archive(record.Source, record.ID)); err != nil {
+	if err != nil {
 		return freed, err
 	}
-	for id, p := range only {
-		if err := v.Delete(ctx, vault.Pack(record.Source, id)); err != nil {
-			return freed, err
-		}
-		freed.Packs++
-		freed.Bytes += p.Bytes
+	if record.Archive.Key != "" {
+		freed.Bytes += record.Archive.Bytes
+	}
+	if err := deleteArchive(ctx, v, record.Source, record.ID); err != nil {
+		return freed, err
 	}
 	if err := v.DeleteAll(ctx, vault.Snapshot(record.Source, record.ID)); err != nil {
 		return freed, err
@@ -133,65 +113,9 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 	if err := v.DeleteAll(ctx, vault.Messages(record.ID)); err != nil {
 		return freed, err
 	}
+	if o.Now && freed.Refused > 0 { // the record stays: the same command tries again
+		return freed, failure.New(failure.Denied, "the store does not let go of %d objects that only backup %s needed", freed.Refused, record.ID).
+			WithHint("they may be locked: when the lock has ended, the same command finishes the deletion")
+	}
 	return freed, c.Remove(ctx, record.Source, record.ID)
-}
-
-// ownPacks returns the packs that the backup names and no other does. Where another backup's manifest cannot be read,
-// or is not the one that its record names, nothing is known of its packs: that is an error, and nothing goes.
-func ownPacks(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record) (map[string]manifest.Pack, error) {
-	own, err := packs(ctx, v, record)
-	switch kind := failure.KindOf(err); {
-	case err == nil:
-	case kind == failure.NotFound: // it never came to a manifest
-		if own, err = pack.Written(ctx, v, record.Source, record.ID); err != nil {
-			return nil, err
-		}
-	case kind == failure.Corrupt:
-		return nil, nil
-	default:
-		return nil, err
-	}
-	for r, err := range c.All(ctx, record.Source) {
-		if err != nil {
-			return nil, err
-		}
-		if r.ID == record.ID {
-			continue
-		}
-		if r.Manifest.Key == "" {
-			continue
-		}
-		others, err := packs(ctx, v, r)
-		if err != nil && r.Status == backup.Deleting && failure.KindOf(err) == failure.NotFound {
-			continue // its own deletion got that far
-		}
-		if err != nil {
-			return nil, failure.New(failure.KindOf(err), "find out which packs backup %s needs: %w", r.ID, err).
-				WithHint("`lifeboat verify %s` says what is wrong with it; once it is deleted, this one can go", r.ID)
-		}
-		for id := range others {
-			delete(own, id)
-		}
-	}
-	return own, nil
-}
-
-// packs reads the head of a manifest, and the rest of it to know that the head is right.
-func packs(ctx context.Context, v *vault.Vault, record catalog.Record) (map[string]manifest.Pack, error) {
-	body, _, err := v.Open(ctx, vault.Manifest(record.Source, record.ID), 0, -1)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	m, err := manifest.Open(body)
-	if err != nil {
-		return nil, err
-	}
-	if err := m.Skip(); err != nil {
-		return nil, err
-	}
-	if record.Manifest.SHA256 != "" && m.Digest() != record.Manifest.SHA256 {
-		return nil, failure.New(failure.Corrupt, "the manifest of backup %s is not the one that its record names", record.ID)
-	}
-	return m.Packs, nil
 }

@@ -100,7 +100,7 @@ func newWorld(t *testing.T) *world {
 }
 
 func (w *world) delete(letters string) (retention.Freed, error) {
-	return retention.Delete(w.t.Context(), w.Vault, w.records[letters], retention.Options{Holder: "test", Links: w.links})
+	return retention.Delete(w.t.Context(), w.Vault, w.records[letters], retention.Options{Holder: "test", Links: w.links, Now: true})
 }
 
 // gone checks that nothing of the backups is left, and that the others verify.

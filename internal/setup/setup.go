@@ -21,6 +21,7 @@ import (
 	"lifeboat/internal/link"
 	"lifeboat/internal/notify"
 	"lifeboat/internal/secret"
+	"lifeboat/internal/step"
 	"lifeboat/internal/vault"
 )
 
@@ -54,6 +55,22 @@ func (s *Sources) Open(ctx context.Context, name backup.Source) (app.Source, str
 	s.open[name] = source
 	return source, c.Kind, nil
 }
+
+// Policy implements step.Sources.
+func (s *Sources) Policy(name backup.Source) (step.Policy, error) {
+	c, err := s.Config.Source(string(name))
+	if err != nil {
+		return step.Policy{}, err
+	}
+	return step.Policy{
+		Floor: floors[c.Prefer], Eager: c.Prefer == config.PreferSpeed,
+		Split: c.Split, OnDemand: c.Archive.OnDemand, Keep: c.Archive.Keep,
+	}, nil
+}
+
+// floors is from which size on objects are spliced. For cost it is where a splice costs as much as streaming; see
+// estimate.SpliceFloor.
+var floors = map[config.Prefer]int64{config.PreferCost: 32 << 20, config.PreferSpeed: 5 << 20}
 
 func (s *Sources) make(ctx context.Context, c config.Source) (app.Source, error) {
 	switch c.Kind {

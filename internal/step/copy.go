@@ -3,10 +3,13 @@ package step
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"lifeboat/events"
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/pack"
+	"lifeboat/internal/pool"
 )
 
 // copied is the answer of copy: as good as nothing, since a Map keeps the answers of all its children.
@@ -37,7 +40,10 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, 
 		}
 		items = append(items, item)
 	}
-	packer := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add}
+	packer, err := s.packer(ctx, w, source, items)
+	if err != nil {
+		return copied{}, err
+	}
 	done, err := packer.Pack(ctx, batch.Batch, items)
 	if err != nil {
 		return copied{}, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
@@ -47,4 +53,23 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, 
 		err = nil // another attempt was faster; its result counts
 	}
 	return copied{batch.Batch}, err
+}
+
+// packer returns what packs the items of a run.
+func (s *Steps) packer(ctx context.Context, w work, source app.Source, items []pack.Item) (*pack.Packer, error) {
+	p := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add}
+	if stored, ok := source.(app.Stored); ok {
+		p.Located = func(o app.Object) (app.Location, bool) {
+			at, ok := stored.Located(o)
+			return at, ok && s.Vault.SameStore(at.Endpoint)
+		}
+	}
+	if describer, ok := source.(app.Describer); ok {
+		p.Describe = describer.Describe
+	}
+	var err error
+	if slices.ContainsFunc(items, func(i pack.Item) bool { return i.Stored != nil }) {
+		p.Pool, err = pool.Open(ctx, s.Vault, w.run.Source)
+	}
+	return p, err
 }

@@ -136,7 +136,12 @@ func sorted[V any](m map[string]V) []string {
 }
 
 // one is a configuration with one source.
-type one struct{ source app.Source }
+type one struct {
+	source app.Source
+	policy *step.Policy
+}
+
+func (o one) Policy(backup.Source) (step.Policy, error) { return *o.policy, nil }
 
 func (o one) Open(context.Context, backup.Source) (app.Source, string, error) {
 	return o.source, "fake", nil
@@ -166,6 +171,7 @@ type world struct {
 	told   *told
 	clock  time.Time
 	scope  backup.Scope
+	policy step.Policy
 }
 
 func newWorld(t *testing.T, files map[string]string) *world {
@@ -202,7 +208,7 @@ func (w *world) newSteps() *step.Steps {
 		w.t.Fatal(err)
 	}
 	return &step.Steps{
-		Vault: w.vault, Sources: one{w.source}, Signer: key.Private, Notifier: w.told, Version: "test", Holder: "test pid 1",
+		Vault: w.vault, Sources: one{w.source, &w.policy}, Signer: key.Private, Notifier: w.told, Version: "test", Holder: "test pid 1",
 		Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return w.clock },
 	}

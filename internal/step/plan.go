@@ -1,10 +1,13 @@
 package step
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +19,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 )
 
@@ -23,131 +27,228 @@ import (
 const fewBatches = 40
 
 // planPacks compares the list of the snapshot with the last manifest of the scope and cuts what has to be read into
-// batches.
+// batches. Its memory does not hold the objects, only a few bytes of each.
 func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err := s.renew(ctx, w.run); err != nil {
 		return events.Plan{}, err
 	}
 	var snapshot snapshotFile
-	if _, err := s.Vault.GetJSON(ctx, w.key("snapshot.json"), &snapshot); err != nil {
-		return events.Plan{}, err
-	}
-	objects, err := w.objects(ctx)
-	if err != nil {
+	if err := w.getJSON(ctx, "snapshot.json", &snapshot); err != nil {
 		return events.Plan{}, err
 	}
 	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)
 	if err != nil {
 		return events.Plan{}, err
 	}
-	last, err := s.catalog().LastGood(ctx, w.run.Source, record.Scope, record.Started)
+	last, earlier, err := s.earlier(ctx, record)
 	if err != nil {
 		return events.Plan{}, err
-	}
-	earlier, err := s.catalog().LastOfEach(ctx, w.run.Source, record.Started, scopesReused)
-	if err != nil {
-		return events.Plan{}, err
-	}
-	own := backup.ID("")
-	if last != nil {
-		own = last.ID
-		earlier = append(earlier, *last)
-		slices.SortFunc(earlier, func(a, b catalog.Record) int { return a.Started.Compare(b.Started) })
 	}
 	file := planFile{source: w.run.Source}
-	previous, err := s.reusable(ctx, &file, earlier, own)
-	if err != nil {
+	file.Findings = suspicious(last, len(snapshot.Documents), snapshot.Objects)
+	if w.run.Rehash { // nothing that lies in the pool is trusted
+		earlier = nil
+	}
+	out := &planned{ctx: ctx, work: w}
+	planner := pack.NewPlanner(snapshot.Objects, pack.Output{Batch: out.batch, Reused: out.reuse})
+	if planner.Splice, planner.Eager, err = s.splice(ctx, w.run.Source); err != nil {
 		return events.Plan{}, err
 	}
-	file.Findings = append(file.Findings, suspicious(last, len(snapshot.Documents), len(objects))...)
-	plan := pack.Make(snapshot.Documents, objects, previous, w.run.Rehash)
-	return s.writePlan(ctx, w, snapshot.Documents, plan, file)
+	out.begin()
+	err = func() error {
+		if err := w.objects(ctx, func(o app.Object) error { planner.Expect(o); return nil }); err != nil {
+			return err
+		}
+		if err := s.previous(ctx, &file, out, planner, earlier, last); err != nil {
+			return err
+		}
+		if err := w.objects(ctx, planner.Object); err != nil {
+			return err
+		}
+		return planner.Finish(snapshot.Documents)
+	}()
+	if err := out.end(err); err != nil {
+		return events.Plan{}, err
+	}
+	file.Batches = len(out.batches)
+	file.Moved, file.MovedBytes = planner.Moved()
+	if err := w.putJSON(ctx, "plan.json", file); err != nil {
+		return events.Plan{}, err
+	}
+	items, size := planner.Total()
+	for _, d := range snapshot.Documents {
+		items, size = items+1, size+d.Entry.StoredSize()
+	}
+	s.phase("pack", int64(items), size)
+	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Few: []events.Batch{}}
+	if answer.Many = len(out.batches) > fewBatches; !answer.Many {
+		answer.Few = out.batches
+	}
+	return answer, nil
 }
 
-func (w work) objects(ctx context.Context) ([]app.Object, error) {
-	var objects []app.Object
-	for o, err := range readLines[app.Object](ctx, w, "objects.jsonl", 0, -1) {
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, o)
+// splice returns from which size on the store copies the objects of a source by itself, 0 for none, and whether the
+// source would rather be fast than cheap.
+func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, eager bool, err error) {
+	policy, err := s.Sources.Policy(name)
+	if err != nil || policy.Floor == 0 {
+		return 0, policy.Eager, err
 	}
-	return objects, nil
+	source, _, err := s.Sources.Open(ctx, name)
+	if err != nil {
+		return 0, false, err
+	}
+	if stored, ok := source.(app.Stored); !ok || !s.sameStore(stored) {
+		return 0, policy.Eager, nil
+	}
+	return max(policy.Floor, vault.MinPart), policy.Eager, nil
+}
+
+// sameStore reports whether the vault's store can copy what the source has.
+func (s *Steps) sameStore(source app.Stored) bool {
+	at, ok := source.Located(app.Object{Key: "any", Identity: `"any":0:0`})
+	return ok && s.Vault.SameStore(at.Endpoint)
+}
+
+// objects reads the list of the snapshot.
+func (w work) objects(ctx context.Context, each func(app.Object) error) error {
+	for o, err := range readLines[app.Object](ctx, w, "objects.jsonl", 0, -1) {
+		if err == nil {
+			err = each(o)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // scopesReused is of how many scopes the last backup is looked through for what need not be packed again.
 const scopesReused = 3
 
-// reusable gathers the entries that need not be packed again: those of the last backups of the scopes that were used
-// last, since packs are shared by all, and of the run's own; the newest counts. A manifest that is damaged costs reading everything again and
-// is a problem; trouble with the store is an error.
-func (s *Steps) reusable(ctx context.Context, file *planFile, backups []catalog.Record, own backup.ID) (map[string]manifest.Entry, error) {
-	all := map[string]manifest.Entry{}
-	sizes, err := s.poolSizes(ctx, file.source)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[backup.ID]bool{}
-	for _, last := range backups {
-		if seen[last.ID] {
-			continue
-		}
-		seen[last.ID] = true
-		severity := app.Note
-		if last.ID == own {
-			severity = app.Problem
-		}
-		entries, lost, err := s.previous(ctx, last, sizes)
-		switch kind := failure.KindOf(err); {
-		case err == nil:
-			file.Previous = append(file.Previous, last.ID)
-			maps.Copy(all, entries)
-		case kind != failure.Corrupt && kind != failure.NotFound && kind != failure.Invalid:
-			return nil, err
-		default:
-			file.Findings = append(file.Findings, app.Finding{
-				Severity: severity, Kind: "previous", Item: string(last.ID),
-				Message: fmt.Sprintf("the manifest of an earlier backup cannot be used (%v): what it has was read again; run `lifeboat verify %s`", err, last.ID),
-			})
-		}
-		if len(lost) > 0 {
-			file.Findings = append(file.Findings, app.Finding{
-				Severity: severity, Kind: "previous", Item: string(last.ID),
-				Message: fmt.Sprintf("packs of an earlier backup are gone or cut off (%s): what they held was read again; that backup cannot be restored as a whole", strings.Join(lost, ", ")),
-			})
-		}
-	}
-	return all, nil
-}
-
-// previous reads the objects of a manifest by path, without those whose packs are not in the pool as they should be;
-// these packs are returned too.
-func (s *Steps) previous(ctx context.Context, last catalog.Record, pool map[string]int64) (map[string]manifest.Entry, []string, error) {
-	m, body, err := openManifest(ctx, s.Vault, last.Source, last.ID)
+// earlier returns the last good backup of the run's scope, or nil, and those backups whose entries may be reused, the
+// newest first: the last of the scopes that were used last, since packs are shared by all, and the run's own.
+func (s *Steps) earlier(ctx context.Context, record catalog.Record) (last *catalog.Record, earlier []catalog.Record, err error) {
+	last, err = s.catalog().LastGood(ctx, record.Source, record.Scope, record.Started)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer body.Close()
-	entries := make(map[string]manifest.Entry, last.Manifest.Entries)
-	count := 0
-	for e, err := range m.Entries() {
-		if err != nil {
-			return nil, nil, err
+	earlier, err = s.catalog().LastOfEach(ctx, record.Source, record.Started, scopesReused)
+	if last != nil && !slices.ContainsFunc(earlier, func(r catalog.Record) bool { return r.ID == last.ID }) {
+		earlier = append(earlier, *last)
+	}
+	slices.SortFunc(earlier, func(a, b catalog.Record) int { return b.Started.Compare(a.Started) })
+	return last, earlier, err
+}
+
+// previous shows the planner the entries of earlier backups. A manifest that is damaged costs reading everything again
+// and is a problem; trouble with the store is an error.
+func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, planner *pack.Planner, earlier []catalog.Record, own *catalog.Record) error {
+	if len(earlier) == 0 {
+		return nil
+	}
+	packs, err := pool.Open(ctx, s.Vault, file.source)
+	if err != nil {
+		return err
+	}
+	for _, record := range earlier {
+		severity := app.Note
+		if own != nil && record.ID == own.ID {
+			severity = app.Problem
 		}
-		if count++; !e.Document && pool[e.Header.Pack] == m.Packs[e.Header.Pack].Bytes {
-			entries[e.Path] = e
+		found := func(format string, args ...any) {
+			file.Findings = append(file.Findings, app.Finding{Severity: severity, Kind: "previous", Item: string(record.ID), Message: fmt.Sprintf(format, args...)})
+		}
+		whole, err := s.trusted(ctx, record)
+		switch kind := failure.KindOf(err); {
+		case err == nil:
+		case kind == failure.Corrupt || kind == failure.NotFound || kind == failure.Invalid:
+			found("the manifest of an earlier backup cannot be used (%v): what it has was read again; run `lifeboat verify %s`", err, record.ID)
+			continue
+		default:
+			return err
+		}
+		file.Previous = append(file.Previous, record.ID)
+		lost, err := s.show(ctx, planner, out, packs, whole)
+		if err != nil {
+			return err
+		}
+		if len(lost) > 0 {
+			found("packs of an earlier backup are gone or cut off (%s): what they held was read again; that backup cannot be restored as a whole", strings.Join(lost, ", "))
 		}
 	}
-	var lost []string
+	return nil
+}
+
+// show feeds the entries of a manifest to the planner, but for those whose packs are not in the pool as they should
+// be. It returns these packs.
+func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, packs *pool.Pool, open opener) (lost []string, err error) {
+	m, body, err := open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
 	for _, id := range m.PackOrder {
-		if pool[id] != m.Packs[id].Bytes {
+		if p := m.Packs[id]; packs.Has(p) {
+			out.packs[id] = p
+		} else {
 			lost = append(lost, id)
 		}
 	}
-	if m.Digest() != last.Manifest.SHA256 || m.Header.Backup != last.ID || m.Header.Source != last.Source {
-		return nil, nil, failure.New(failure.Corrupt, "it is not the one that its record names")
+	for e, err := range m.Entries() {
+		if err != nil {
+			return nil, err
+		}
+		in := m.Packs[e.Header.Pack]
+		if e.Document || !packs.Has(in) || !packs.Has(m.Packs[e.Body().Pack]) {
+			continue
+		}
+		if err := planner.Previous(e, in); err != nil {
+			return nil, err
+		}
 	}
-	return entries, lost, s.signed(ctx, last, m, count)
+	return lost, planner.EndPrevious()
+}
+
+// opener opens a manifest that was read and found to be ours.
+type opener func(ctx context.Context) (*manifest.Reader, io.Closer, error)
+
+// trusted reads a manifest to its end and makes sure that it is the one that its record names and that it is signed by
+// us, before any of its places is believed. One of moderate size is read from the store once.
+func (s *Steps) trusted(ctx context.Context, record catalog.Record) (opener, error) {
+	const moderate = 16 << 20 // bytes, compressed
+	key := vault.Manifest(record.Source, record.ID)
+	body, info, err := s.Vault.Open(ctx, key, 0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	open := func(ctx context.Context) (*manifest.Reader, io.Closer, error) {
+		return s.openManifest(ctx, record.Source, record.ID)
+	}
+	var source io.Reader = body
+	if info.Size <= moderate {
+		data, err := io.ReadAll(body)
+		if err != nil {
+			return nil, err
+		}
+		source = bytes.NewReader(data)
+		open = func(context.Context) (*manifest.Reader, io.Closer, error) {
+			m, err := manifest.Open(bytes.NewReader(data))
+			return m, io.NopCloser(nil), err
+		}
+	}
+	m, err := manifest.Open(source)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Skip(); err != nil {
+		return nil, err
+	}
+	if m.Digest() != record.Manifest.SHA256 || m.Header.Backup != record.ID || m.Header.Source != record.Source {
+		return nil, failure.New(failure.Corrupt, "it is not the one that its record names")
+	}
+	return open, s.signed(ctx, record, m, record.Manifest.Entries)
 }
 
 // signed makes sure that a manifest is ours before its places are trusted: a new signature must not cover what
@@ -185,53 +286,80 @@ func suspicious(last *catalog.Record, documents, objects int) []app.Finding {
 	return nil
 }
 
-func (s *Steps) writePlan(ctx context.Context, w work, documents []pack.Document, plan pack.Plan, file planFile) (events.Plan, error) {
-	batches, err := w.writeItems(ctx, plan.Batches)
-	if err != nil {
-		return events.Plan{}, err
-	}
-	if err := writeLines(ctx, w, "batches.jsonl", slices.Values(batches)); err != nil {
-		return events.Plan{}, err
-	}
-	if err := writeLines(ctx, w, "reused.jsonl", slices.Values(plan.Reused)); err != nil {
-		return events.Plan{}, err
-	}
-	file.Batches = len(batches)
-	if _, err := s.Vault.PutJSON(ctx, w.key("plan.json"), file, vault.Always()); err != nil {
-		return events.Plan{}, err
-	}
-	items, size := int64(plan.Objects), plan.Bytes
-	for _, d := range documents {
-		items, size = items+1, size+d.Entry.StoredSize()
-	}
-	s.phase("pack", items, size)
-	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Few: []events.Batch{}}
-	if answer.Many = len(batches) > fewBatches; !answer.Many {
-		answer.Few = batches
-	}
-	return answer, nil
+// planned writes a plan while it is made: plan.jsonl with the items of all batches, reused.jsonl with the entries that
+// stay, and which packs these lie in.
+type planned struct {
+	ctx     context.Context
+	work    work
+	items   *writer
+	reused  *writer
+	packs   map[string]manifest.Pack // of the earlier backups
+	batches []events.Batch
+	groups  []group
+	offset  struct{ items, reused int64 }
 }
 
-// writeItems writes the items of all batches into one file and returns where each batch lies in it.
-func (w work) writeItems(ctx context.Context, planned [][]pack.Item) ([]events.Batch, error) {
-	out := w.vault.NewWriter(ctx, w.key("plan.jsonl"), vault.Always())
-	batches := []events.Batch{}
-	var offset int64
-	for n, items := range planned {
-		batch := events.Batch{Batch: n, Offset: offset}
-		for _, item := range items {
-			line, err := json.Marshal(item)
-			if err == nil {
-				_, err = out.Write(append(line, '\n'))
-			}
-			if err != nil {
-				out.Abort()
-				return nil, err
-			}
-			offset += int64(len(line)) + 1
+// group is the entries of one pack in reused.jsonl.
+type group struct {
+	Pack   manifest.Pack `json:"pack"`
+	Offset int64         `json:"offset"`
+	Length int64         `json:"length"`
+	Tally  tally         `json:"tally"`
+}
+
+func (p *planned) begin() {
+	p.packs = map[string]manifest.Pack{}
+	p.items = p.work.create(p.ctx, p.work.key("plan.jsonl"), vault.Always())
+	p.reused = p.work.create(p.ctx, p.work.key("reused.jsonl"), vault.Always())
+}
+
+func (p *planned) batch(items []pack.Item) error {
+	batch := events.Batch{Batch: len(p.batches), Offset: p.offset.items}
+	for _, item := range items {
+		line, err := json.Marshal(item)
+		if err == nil {
+			_, err = p.items.Write(append(line, '\n'))
 		}
-		batch.Length = offset - batch.Offset
-		batches = append(batches, batch)
+		if err != nil {
+			return err
+		}
+		p.offset.items += int64(len(line)) + 1
 	}
-	return batches, out.Close()
+	batch.Length = p.offset.items - batch.Offset
+	p.batches = append(p.batches, batch)
+	return nil
+}
+
+func (p *planned) reuse(e manifest.Entry) error {
+	if n := len(p.groups); n == 0 || p.groups[n-1].Pack.ID != e.Header.Pack {
+		p.groups = append(p.groups, group{Pack: p.packs[e.Header.Pack], Offset: p.offset.reused})
+	}
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = p.reused.Write(append(line, '\n'))
+	}
+	if err != nil {
+		return err
+	}
+	p.offset.reused += int64(len(line)) + 1
+	last := &p.groups[len(p.groups)-1]
+	last.Length = p.offset.reused - last.Offset
+	last.Tally.see(e)
+	return nil
+}
+
+// end writes what is left, or gives up with err.
+func (p *planned) end(err error) error {
+	if err != nil {
+		p.items.Abort()
+		p.reused.Abort()
+		return err
+	}
+	earlier := slices.SortedFunc(maps.Values(p.packs), func(a, b manifest.Pack) int { return strings.Compare(a.ID, b.ID) })
+	return errors.Join(
+		p.items.Close(), p.reused.Close(),
+		writeLines(p.ctx, p.work, "batches.jsonl", slices.Values(p.batches)),
+		writeLines(p.ctx, p.work, "groups.jsonl", slices.Values(p.groups)),
+		writeLines(p.ctx, p.work, "packs.jsonl", slices.Values(earlier)),
+	)
 }

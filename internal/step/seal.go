@@ -4,20 +4,15 @@ import (
 	"context"
 	"crypto/ed25519"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"iter"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
-	"lifeboat/internal/archive"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
-	"lifeboat/internal/pack"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
-	"lifeboat/internal/zipfmt"
 )
 
 // seal completes the archive, proves it, and only then says so in the record. What the record names survives a
@@ -41,34 +36,33 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 		return events.Sealed{}, err
 	}
 	s.phase("seal", 0, 0)
-	parts, file, err := w.parts(ctx)
-	if err != nil {
+	var file archiveFile
+	if err := w.getJSON(ctx, "archive.json", &file); err != nil {
 		return events.Sealed{}, err
 	}
-	size, crc := file.Data+file.Tail, zipfmt.CombineCRC(uint32(file.DataCRC), uint32(file.TailCRC), file.Tail)
-	upload := vault.Upload{Key: vault.Archive(w.run.Source, w.run.ID), ID: at.Upload}
-	if err := (archive.Assembler{Vault: s.Vault}).Complete(ctx, upload, parts, size, crc); err != nil {
-		if failure.KindOf(err) == failure.Corrupt {
-			err = failure.New(failure.Corrupt, "a pack is damaged: %w", err).WithHint("%s", rehashHint(w.run.Source))
-		}
-		return events.Sealed{}, err
-	}
-	proof, err := s.prove(ctx, upload.Key, size, crc)
+	proof, err := s.prove(ctx, file)
 	if err != nil {
 		return events.Sealed{}, err
 	}
 	if err := s.packsThere(ctx, w); err != nil {
 		return events.Sealed{}, err
 	}
-	if err := s.writeFindings(ctx, w); err != nil {
+	outcome, err := s.outcome(ctx, w, file)
+	if err != nil {
 		return events.Sealed{}, err
 	}
 	if err := s.Vault.Sync(ctx); err != nil {
 		return events.Sealed{}, err
 	}
 	record, err = s.catalog().Update(ctx, w.run.Source, w.run.ID, func(r *catalog.Record) error {
-		file.record(r, w, len(parts), crc)
-		return s.finish(ctx, w, r, proof)
+		outcome.fill(r)
+		r.Status, r.Proof = backup.Completed, proof
+		if r.ProblemsTotal > 0 {
+			r.Status = backup.Partial
+		}
+		r.Finished = s.Now().UTC()
+		r.Proven = r.Finished
+		return nil
 	})
 	if err != nil {
 		return events.Sealed{}, err
@@ -89,33 +83,21 @@ func (s *Steps) tidyUp(ctx context.Context, run events.Run) {
 
 // packsThere makes sure, as the last thing before the record says so, that every pack of the manifest is in the pool.
 func (s *Steps) packsThere(ctx context.Context, w work) error {
-	m, body, err := openManifest(ctx, s.Vault, w.run.Source, w.run.ID)
+	m, body, err := s.openManifest(ctx, w.run.Source, w.run.ID)
 	if err != nil {
 		return err
 	}
 	body.Close()
-	sizes, err := s.poolSizes(ctx, w.run.Source)
+	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
 	if err != nil {
 		return err
 	}
 	for id, p := range m.Packs {
-		if sizes[id] != p.Bytes {
+		if !packs.Has(p) {
 			return failure.New(failure.Corrupt, "the pack %s is gone from the pool, or has another size", id).WithHint("%s", rehashHint(w.run.Source))
 		}
 	}
 	return nil
-}
-
-// poolSizes returns the sizes of all packs of a source.
-func (s *Steps) poolSizes(ctx context.Context, source backup.Source) (map[string]int64, error) {
-	sizes := map[string]int64{}
-	for info, err := range s.Vault.List(ctx, vault.Packs(source)) {
-		if err != nil {
-			return nil, err
-		}
-		sizes[vault.PackID(info.Key)] = info.Size
-	}
-	return sizes, nil
 }
 
 // rehashHint says how to get away from a pack that is damaged.
@@ -123,143 +105,55 @@ func rehashHint(source backup.Source) string {
 	return fmt.Sprintf("`lifeboat backup %s --rehash` reads and packs everything anew; `lifeboat verify` says which backups are damaged", source)
 }
 
-// prove holds the store's own size and checksum of the archive against those that follow from its pieces. A store
-// that has no checksum of the whole gets every byte read again.
-func (s *Steps) prove(ctx context.Context, key vault.Key, size int64, crc uint32) (backup.Proof, error) {
-	info, err := s.Vault.Head(ctx, key)
-	if err != nil {
-		return "", err
-	}
-	proof := backup.Stored
-	if !info.HasCRC32 {
-		body, _, err := s.Vault.Open(ctx, key, 0, size)
-		if err != nil {
-			return "", err
-		}
-		defer body.Close()
-		sum := crc32.NewIEEE()
-		if _, err := io.Copy(sum, body); err != nil {
-			return "", err
-		}
-		info.CRC32, proof = sum.Sum32(), backup.ReRead
-	}
-	if info.Size != size || info.CRC32 != crc {
-		return "", failure.New(failure.Corrupt, "the store has an archive of %d bytes with CRC-32 %08x, its pieces make %d bytes with %08x",
-			info.Size, info.CRC32, size, crc)
-	}
-	return proof, nil
+// outcome is what a run found and made.
+type outcome struct {
+	findings catalog.Record // only its notes and problems
+	snapshot snapshotFile
+	manifest manifestFile
+	archive  catalog.Archive
+	run      events.Run
+	signer   string
 }
 
-// finish fills in what the run found and how it ended.
-func (s *Steps) finish(ctx context.Context, w work, r *catalog.Record, proof backup.Proof) error {
-	var snapshot snapshotFile
-	if _, err := s.Vault.GetJSON(ctx, w.key("snapshot.json"), &snapshot); err != nil {
-		return err
+// outcome reads what the steps before wrote, so that the record can be filled in more than once.
+func (s *Steps) outcome(ctx context.Context, w work, file archiveFile) (*outcome, error) {
+	o := &outcome{run: w.run, archive: file.record(s.Now().UTC()), signer: manifest.KeyID(s.Signer.Public().(ed25519.PublicKey))}
+	if err := w.getJSON(ctx, "snapshot.json", &o.snapshot); err != nil {
+		return nil, err
 	}
-	r.Facts, r.Secrets = snapshot.Facts, snapshot.Facts.Secrets
-	r.Manifest.Signer = manifest.KeyID(s.Signer.Public().(ed25519.PublicKey))
-	r.Notes, r.NotesTotal, r.Problems, r.ProblemsTotal = nil, 0, nil, 0
-	for f, err := range s.findings(ctx, w) {
+	if err := w.getJSON(ctx, "manifest.json", &o.manifest); err != nil {
+		return nil, err
+	}
+	for f, err := range linesOf[app.Finding](ctx, w, vault.Findings(w.run.Source, w.run.ID), 0, -1) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r.Add(f)
+		o.findings.Add(f)
 	}
-	r.PackedObjects, r.PackedBytes = 0, 0
-	for result, err := range s.results(ctx, w) {
-		if err != nil {
-			return err
-		}
-		for _, e := range result.Entries {
-			if !e.Document {
-				r.PackedObjects++
-				r.PackedBytes += e.Size
-			}
-		}
+	for _, f := range file.oversized() {
+		o.findings.Add(f)
 	}
-	r.Status, r.Proof = backup.Completed, proof
-	if r.ProblemsTotal > 0 {
-		r.Status = backup.Partial
-	}
-	r.Finished = s.Now().UTC()
-	r.Proven = r.Finished
-	return nil
+	return o, nil
 }
 
-// results yields what became of each batch.
-func (s *Steps) results(ctx context.Context, w work) iter.Seq2[pack.Result, error] {
-	return func(yield func(pack.Result, error) bool) {
-		var plan planFile
-		if _, err := s.Vault.GetJSON(ctx, w.key("plan.json"), &plan); err != nil {
-			yield(pack.Result{}, err)
-			return
-		}
-		for n := range plan.Batches {
-			result, err := pack.ReadResult(ctx, s.Vault, w.key(fmt.Sprintf("packed/%d.json", n)))
-			if !yield(result, err) || err != nil {
-				return
-			}
-		}
-	}
-}
-
-// findings yields what every step of the run noticed.
-func (s *Steps) findings(ctx context.Context, w work) iter.Seq2[app.Finding, error] {
-	return func(yield func(app.Finding, error) bool) {
-		var plan planFile
-		if _, err := s.Vault.GetJSON(ctx, w.key("plan.json"), &plan); err != nil {
-			yield(app.Finding{}, err)
-			return
-		}
-		for _, f := range plan.Findings {
-			if !yield(f, nil) {
-				return
-			}
-		}
-		for f, err := range readLines[app.Finding](ctx, w, "findings.jsonl", 0, -1) {
-			if !yield(f, err) || err != nil {
-				return
-			}
-		}
-		for result, err := range s.results(ctx, w) {
-			if err != nil {
-				yield(app.Finding{}, err)
-				return
-			}
-			for _, f := range result.Findings {
-				if !yield(f, nil) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// writeFindings keeps the complete list beside the manifest; the record has only the first ones.
-func (s *Steps) writeFindings(ctx context.Context, w work) error {
-	out := s.Vault.NewWriter(ctx, vault.Findings(w.run.Source, w.run.ID), vault.Always())
-	for f, err := range s.findings(ctx, w) {
-		if err == nil {
-			err = writeLine(out, f)
-		}
-		if err != nil {
-			out.Abort()
-			return err
-		}
-	}
-	return out.Close()
+func (o *outcome) fill(r *catalog.Record) {
+	m := o.manifest
+	r.Facts, r.Secrets = o.snapshot.Facts, o.snapshot.Facts.Secrets
+	r.Documents, r.Objects, r.Bytes, r.PackedObjects, r.PackedBytes = m.Documents, m.Objects, m.Bytes, m.PackedObjects, m.PackedBytes
+	r.Manifest = catalog.Manifest{Key: string(vault.Manifest(o.run.Source, o.run.ID)), SHA256: m.SHA256, Entries: m.Entries, Signer: o.signer}
+	r.Archive = o.archive
+	r.Notes, r.NotesTotal, r.Problems, r.ProblemsTotal = o.findings.Notes, o.findings.NotesTotal, o.findings.Problems, o.findings.ProblemsTotal
 }
 
 // tidy removes the work files and whatever uploads attempts of this run left, and gives the source back. Uploads of
 // packs don't tell whose they are: they are left alone where another run works on the source.
 func (s *Steps) tidy(ctx context.Context, run events.Run) error {
-	if err := s.Vault.AbortAll(ctx, vault.Archive(run.Source, run.ID)); err != nil {
+	s.recent.forget(vault.Snapshot(run.Source, run.ID))
+	ours := []vault.Key{vault.ArchiveFiles(run.Source, run.ID), vault.Work(run.Source, run.ID, "")}
+	if err := s.alone(ctx, run.Source, run.ID, func() error { ours = append(ours, vault.Packs(run.Source)); return nil }); err != nil {
 		return err
 	}
-	if err := s.alone(ctx, run.Source, run.ID, func() error { return s.Vault.AbortAll(ctx, vault.Packs(run.Source)) }); err != nil {
-		return err
-	}
-	if err := s.Vault.AbortAll(ctx, vault.Work(run.Source, run.ID, "")); err != nil {
+	if err := s.Vault.AbortAll(ctx, ours...); err != nil {
 		return err
 	}
 	if err := s.Vault.DeleteAll(ctx, vault.Work(run.Source, run.ID, "")); err != nil {

@@ -14,7 +14,9 @@
 //	<attempt>/snapshot.json       what the snapshot learned (snapshotFile)
 //	<attempt>/plan.jsonl          one pack.Item a line, batch after batch
 //	<attempt>/batches.jsonl       one events.Batch a line, for the Map
-//	<attempt>/reused.jsonl        one manifest.Entry a line
+//	<attempt>/reused.jsonl        one manifest.Entry a line, pack by pack
+//	<attempt>/groups.jsonl        one group a line: where the entries of a pack lie in reused.jsonl
+//	<attempt>/packs.jsonl         one manifest.Pack a line: the packs of the earlier backups
 //	<attempt>/plan.json           planFile
 //	<attempt>/packed/<n>.json     pack.Result of batch n: the index of its packs
 //	<attempt>/tail                the end of the archive
@@ -49,12 +51,25 @@ type Steps struct {
 	Version  string                   // of this program
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
+
+	recent recent
 }
 
 // Sources opens the configured sources.
 type Sources interface {
 	// Open returns the adapter of a source and its kind. NotFound when it is not configured.
 	Open(ctx context.Context, name backup.Source) (app.Source, string, error)
+	// Policy returns how a source's backups are made.
+	Policy(name backup.Source) (Policy, error)
+}
+
+// Policy is how a source's backups are made.
+type Policy struct {
+	Floor    int64         // bytes: objects from here on are copied by the store itself, where it can; 0: none
+	Eager    bool          // time and bytes moved count more than storage
+	Split    int64         // bytes of a volume of the archive; 0: one file
+	OnDemand bool          // an archive is made only when somebody asks
+	Keep     time.Duration // how long an archive is kept; 0: as long as its backup
 }
 
 // Notifier tells people about a run.

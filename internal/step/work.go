@@ -2,15 +2,17 @@ package step
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
+	"strings"
+	"sync"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
-	"lifeboat/internal/archive"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -21,11 +23,14 @@ import (
 // work is the folder of one attempt's files.
 type work struct {
 	vault   *vault.Vault
+	recent  *recent
 	run     events.Run
 	attempt string
 }
 
-func (s *Steps) work(run events.Run, attempt string) work { return work{s.Vault, run, attempt} }
+func (s *Steps) work(run events.Run, attempt string) work {
+	return work{s.Vault, &s.recent, run, attempt}
+}
 
 func (w work) name(file string) string { return w.attempt + "/" + file }
 
@@ -45,25 +50,125 @@ type planFile struct {
 	source   backup.Source // not stored
 	Previous []backup.ID   `json:"previous"` // whose entries are reused
 	Batches  int           `json:"batches"`
-	Findings []app.Finding `json:"findings"`
+	// Moved counts entries that the batches take from the pool, not from the source.
+	Moved      int           `json:"moved,omitzero"`
+	MovedBytes int64         `json:"moved_bytes,omitzero"`
+	Findings   []app.Finding `json:"findings"`
 }
 
-// assemblyFile says what the archive will be.
-type assemblyFile struct {
-	Manifest  string       `json:"manifest"` // SHA-256 of its lines
-	Entries   int          `json:"entries"`
-	Documents int          `json:"documents"`
-	Objects   int          `json:"objects"`
-	Bytes     int64        `json:"bytes"` // of contents
-	Data      int64        `json:"data"`  // bytes of the archive before its tail
-	DataCRC   manifest.CRC `json:"data_crc"`
-	Tail      int64        `json:"tail"`
-	TailCRC   manifest.CRC `json:"tail_crc"`
+// recent keeps what this process wrote last, so that a step need not read back what the step before it wrote. Only
+// keys that are written once, or by one attempt, go in.
+type recent struct {
+	mutex sync.Mutex
+	files map[vault.Key][]byte
+	size  int
+}
+
+const (
+	recentFile = 4 << 20  // bytes of a file that is kept
+	recentAll  = 24 << 20 // bytes of all
+)
+
+func (r *recent) put(key vault.Key, data []byte) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	r.size -= len(r.files[key])
+	delete(r.files, key)
+	if len(data) > recentFile || r.size+len(data) > recentAll {
+		return
+	}
+	if r.files == nil {
+		r.files = map[vault.Key][]byte{}
+	}
+	r.files[key] = data
+	r.size += len(data)
+}
+
+func (r *recent) get(key vault.Key) ([]byte, bool) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	data, ok := r.files[key]
+	return data, ok
+}
+
+// forget drops what lies below a prefix.
+func (r *recent) forget(prefix vault.Key) {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	for key, data := range r.files {
+		if strings.HasPrefix(string(key), string(prefix)) {
+			r.size -= len(data)
+			delete(r.files, key)
+		}
+	}
+}
+
+// writer is a vault.Writer that keeps what it wrote.
+type writer struct {
+	*vault.Writer
+	recent *recent
+	key    vault.Key
+	copy   []byte
+}
+
+// create returns the writer of a file that only this attempt writes.
+func (w work) create(ctx context.Context, key vault.Key, cond vault.Condition) *writer {
+	return &writer{Writer: w.vault.NewWriter(ctx, key, cond), recent: w.recent, key: key}
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	if len(w.copy) <= recentFile {
+		w.copy = append(w.copy, p...)
+	}
+	return w.Writer.Write(p)
+}
+
+func (w *writer) Close() error {
+	err := w.Writer.Close()
+	if err == nil {
+		w.recent.put(w.key, w.copy)
+	}
+	return err
+}
+
+// open reads a range of a file; all of it with a negative length.
+func (w work) open(ctx context.Context, key vault.Key, offset, length int64) (io.ReadCloser, error) {
+	data, ok := w.recent.get(key)
+	if !ok {
+		body, _, err := w.vault.Open(ctx, key, offset, length)
+		return body, err
+	}
+	if length < 0 {
+		length = int64(len(data)) - offset
+	}
+	return io.NopCloser(io.NewSectionReader(bytes.NewReader(data), offset, length)), nil
+}
+
+// putJSON writes a small file of the attempt.
+func (w work) putJSON(ctx context.Context, file string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if _, err := w.vault.Put(ctx, w.key(file), data, vault.Always()); err != nil {
+		return err
+	}
+	w.recent.put(w.key(file), data)
+	return nil
+}
+
+// getJSON reads a small file of the attempt.
+func (w work) getJSON(ctx context.Context, file string, value any) error {
+	if data, ok := w.recent.get(w.key(file)); ok {
+		return json.Unmarshal(data, value)
+	}
+	_, err := w.vault.GetJSON(ctx, w.key(file), value)
+	return err
 }
 
 // writeLines streams values as JSON Lines into a work file.
 func writeLines[T any](ctx context.Context, w work, file string, values iter.Seq[T]) error {
-	out := w.vault.NewWriter(ctx, w.key(file), vault.Always())
+	out := w.create(ctx, w.key(file), vault.Always())
 	for v := range values {
 		if err := writeLine(out, v); err != nil {
 			out.Abort()
@@ -84,9 +189,13 @@ func writeLine(out io.Writer, v any) error {
 
 // readLines yields the JSON Lines of a range of a work file; all of it with a negative length.
 func readLines[T any](ctx context.Context, w work, file string, offset, length int64) iter.Seq2[T, error] {
+	return linesOf[T](ctx, w, w.key(file), offset, length)
+}
+
+func linesOf[T any](ctx context.Context, w work, key vault.Key, offset, length int64) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		body, _, err := w.vault.Open(ctx, w.key(file), offset, length)
+		body, err := w.open(ctx, key, offset, length)
 		if err != nil {
 			yield(zero, err)
 			return
@@ -100,7 +209,7 @@ func readLines[T any](ctx context.Context, w work, file string, offset, length i
 				return
 			}
 			if err != nil && failure.KindOf(err) == failure.Internal {
-				err = failure.New(failure.Corrupt, "read %s: %w", w.key(file), err)
+				err = failure.New(failure.Corrupt, "read %s: %w", key, err)
 			}
 			if !yield(v, err) || err != nil {
 				return
@@ -109,14 +218,13 @@ func readLines[T any](ctx context.Context, w work, file string, offset, length i
 	}
 }
 
-// packKey is where a pack lies; the one place that will follow aliases of merged packs.
-func packKey(source backup.Source, packs map[string]manifest.Pack) func(string) (vault.Key, int64) {
-	return func(id string) (vault.Key, int64) { return vault.Pack(source, id), packs[id].Bytes }
+// openManifest opens the manifest of a backup.
+func (s *Steps) openManifest(ctx context.Context, source backup.Source, id backup.ID) (*manifest.Reader, io.Closer, error) {
+	return openManifest(ctx, work{vault: s.Vault, recent: &s.recent}, source, id)
 }
 
-// openManifest opens the manifest of a backup.
-func openManifest(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (*manifest.Reader, io.Closer, error) {
-	body, _, err := v.Open(ctx, vault.Manifest(source, id), 0, -1)
+func openManifest(ctx context.Context, w work, source backup.Source, id backup.ID) (*manifest.Reader, io.Closer, error) {
+	body, err := w.open(ctx, vault.Manifest(source, id), 0, -1)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -126,25 +234,4 @@ func openManifest(ctx context.Context, v *vault.Vault, source backup.Source, id 
 		return nil, nil, err
 	}
 	return m, body, nil
-}
-
-// layout reads the manifest of the run and returns the ranges of its archive, the tail last.
-func (w work) layout(ctx context.Context, a assemblyFile) (*archive.Layout, error) {
-	m, body, err := openManifest(ctx, w.vault, w.run.Source, w.run.ID)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	layout := archive.NewLayout(packKey(w.run.Source, m.Packs))
-	for e, err := range m.Entries() {
-		if err != nil {
-			return nil, err
-		}
-		layout.Add(e)
-	}
-	if layout.Size != a.Data || manifest.CRC(layout.CRC32) != a.DataCRC || m.Digest() != a.Manifest {
-		return nil, failure.New(failure.Corrupt, "the manifest of %s is not the one that was planned with", w.run.ID)
-	}
-	layout.Append(archive.Range{Key: w.key("tail"), Length: a.Tail, Object: a.Tail}, uint32(a.TailCRC))
-	return layout, nil
 }

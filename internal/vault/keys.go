@@ -17,6 +17,9 @@ type Key string
 // Marker is the key of vault.json: format version and public key.
 const Marker Key = "vault.json"
 
+// storeKey keeps what the store was found to be able to do.
+const storeKey Key = "store.json"
+
 // Record is where the record of a backup lies.
 func Record(source backup.Source, id backup.ID) Key {
 	return Key(fmt.Sprintf("catalog/backups/%s/%s.json", source, id))
@@ -75,6 +78,41 @@ func PackID(key Key) string { return string(key[strings.LastIndexByte(string(key
 // Archive is the ZIP of a backup.
 func Archive(source backup.Source, id backup.ID) Key {
 	return Key(fmt.Sprintf("archives/%s/%s.zip", source, id))
+}
+
+// AllArchives is the prefix of the archives of a source.
+func AllArchives(source backup.Source) Key { return Key(fmt.Sprintf("archives/%s/", source)) }
+
+// Snapshots is the prefix of what all runs of a source wrote before their archives were sealed.
+func Snapshots(source backup.Source) Key { return Key(fmt.Sprintf("snapshots/%s/", source)) }
+
+// Condemned lists what a sweep of a source found to be needed no longer, and since when; the prefix of all such lists
+// where the source is empty.
+func Condemned(source backup.Source) Key {
+	if source == "" {
+		return "catalog/condemned/"
+	}
+	return Key(fmt.Sprintf("catalog/condemned/%s.json", source))
+}
+
+// ArchiveFiles is the prefix of the files of a backup's archive: one, or its volumes.
+func ArchiveFiles(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("archives/%s/%s.", source, id))
+}
+
+// ArchiveVolume is one volume of the ZIP of a backup, numbered from 1.
+func ArchiveVolume(source backup.Source, id backup.ID, number int) Key {
+	return Key(fmt.Sprintf("archives/%s/%s.v%03d.zip", source, id, number))
+}
+
+// VolumeManifest is the list of entries of one volume, compressed; VolumeSeal its signature.
+func VolumeManifest(source backup.Source, id backup.ID, number int) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/v%03d.jsonl.gz", source, id, number))
+}
+
+// VolumeSeal is the signature of the list of one volume.
+func VolumeSeal(source backup.Source, id backup.ID, number int) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/v%03d.json", source, id, number))
 }
 
 // Link is the state of a link by its id.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,8 +28,9 @@ const (
 
 // Upload is a multipart upload in progress.
 type Upload struct {
-	Key Key    `json:"key"`
-	ID  string `json:"id"`
+	Key   Key       `json:"key"`
+	ID    string    `json:"id"`
+	Begun time.Time `json:"-"` // where it was listed
 }
 
 // Part is a part that the store has.
@@ -173,7 +176,7 @@ func (v *Vault) Uploads(ctx context.Context, prefix Key) iter.Seq2[Upload, error
 				return
 			}
 			for _, u := range page.Uploads {
-				if !yield(Upload{Key: Key(aws.ToString(u.Key)), ID: aws.ToString(u.UploadId)}, nil) {
+				if !yield(Upload{Key: Key(aws.ToString(u.Key)), ID: aws.ToString(u.UploadId), Begun: aws.ToTime(u.Initiated)}, nil) {
 					return
 				}
 			}
@@ -181,17 +184,30 @@ func (v *Vault) Uploads(ctx context.Context, prefix Key) iter.Seq2[Upload, error
 	}
 }
 
-// AbortAll gives up every upload in progress below a prefix.
-func (v *Vault) AbortAll(ctx context.Context, prefix Key) error {
-	for u, err := range v.Uploads(ctx, prefix) {
+// AbortAll gives up every upload in progress below the prefixes.
+func (v *Vault) AbortAll(ctx context.Context, prefixes ...Key) error {
+	for u, err := range v.Uploads(ctx, commonPrefix(prefixes)) {
 		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(prefixes, func(p Key) bool { return strings.HasPrefix(string(u.Key), string(p)) }) {
+			continue
 		}
 		if err := v.Abort(ctx, u); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func commonPrefix(keys []Key) Key {
+	common := keys[0]
+	for _, key := range keys[1:] {
+		for !strings.HasPrefix(string(key), string(common)) {
+			common = common[:len(common)-1]
+		}
+	}
+	return common
 }
 
 // cleanUpTime bounds what is done after a cancellation.

@@ -32,9 +32,10 @@ import (
 
 // Vault is one bucket. It is safe for concurrent use.
 type Vault struct {
-	client *s3.Client
-	bucket string
-	sync   func(context.Context) error
+	client    *s3.Client
+	bucket    string
+	sync      func(context.Context) error
+	abilities *Abilities // nil: the store was never asked
 }
 
 // New returns the vault in a bucket. sync makes everything written so far survive a power loss; nil where the
@@ -293,16 +294,47 @@ func (v *Vault) DeleteMatch(ctx context.Context, key Key, etag string) error {
 	return err
 }
 
-// DeleteAll removes everything below a prefix but the keys that keep names.
+// DeleteAll removes everything below a prefix but the keys that keep names, a thousand with one request.
 func (v *Vault) DeleteAll(ctx context.Context, prefix Key, keep ...Key) error {
+	var keys []Key
 	for info, err := range v.List(ctx, prefix) {
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(keep, info.Key) {
-			if err := v.Delete(ctx, info.Key); err != nil {
+		if slices.Contains(keep, info.Key) {
+			continue
+		}
+		if keys = append(keys, info.Key); len(keys) == deleteMost {
+			if err := v.DeleteKeys(ctx, keys); err != nil {
 				return err
 			}
+			keys = keys[:0]
+		}
+	}
+	return v.DeleteKeys(ctx, keys)
+}
+
+// deleteMost is how many keys one request deletes (S3 API reference, DeleteObjects).
+const deleteMost = 1000
+
+// DeleteKeys removes objects; those that are not there are success. The first refusal is the error; the others are
+// deleted all the same.
+func (v *Vault) DeleteKeys(ctx context.Context, keys []Key) error {
+	for chunk := range slices.Chunk(keys, deleteMost) {
+		in := &s3.DeleteObjectsInput{Bucket: &v.bucket, Delete: &types.Delete{Quiet: new(true)}}
+		for _, key := range chunk {
+			in.Delete.Objects = append(in.Delete.Objects, types.ObjectIdentifier{Key: new(string(key))})
+		}
+		out, err := v.client.DeleteObjects(ctx, in)
+		if err != nil {
+			return wrap(err, "delete %d objects", len(chunk))
+		}
+		for _, refused := range out.Errors {
+			kind := failure.Transient
+			if aws.ToString(refused.Code) == "AccessDenied" {
+				kind = failure.Denied
+			}
+			return failure.New(kind, "delete %s: the store refuses (%s)", aws.ToString(refused.Key), aws.ToString(refused.Code))
 		}
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 )
 
@@ -122,18 +123,30 @@ type packsImage struct {
 	source backup.Source
 	id     backup.ID
 	seal   manifest.Seal
+	pool   *pool.Pool
 	layout *archive.Layout
 	starts []int64 // offset of each range in the archive
 }
 
 // OpenPacks opens the packs behind a backup. A manifest that is damaged, or is not the one that was sealed, is Corrupt.
 func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (Image, error) {
+	p, err := openPacks(ctx, v, source, id)
+	if err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func openPacks(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (*packsImage, error) {
 	data, _, err := v.Get(ctx, vault.Seal(source, id))
 	if err != nil {
 		return nil, err
 	}
 	p := &packsImage{vault: v, source: source, id: id}
 	if p.seal, err = manifest.ParseSeal(data); err != nil {
+		return nil, err
+	}
+	if p.pool, err = pool.Open(ctx, v, source); err != nil {
 		return nil, err
 	}
 	m, body, err := p.Manifest(ctx)
@@ -146,12 +159,19 @@ func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id bac
 
 // plan reads the entries and notes where their bytes lie.
 func (p *packsImage) plan(m *manifest.Reader) error {
-	p.layout = archive.NewLayout(func(pack string) (vault.Key, int64) { return vault.Pack(p.source, pack), m.Packs[pack].Bytes })
+	for _, id := range m.PackOrder {
+		if _, ok := p.pool.Find(id); !ok {
+			p.pool.Add(m.Packs[id]) // who reads its bytes learns that it is gone; the others can be read
+		}
+	}
+	p.layout = archive.NewLayout(p.pool)
 	for e, err := range m.Entries() {
 		if err != nil {
 			return err
 		}
-		p.layout.Add(e)
+		if err := p.layout.Add(e); err != nil {
+			return err
+		}
 	}
 	if m.Digest() != p.seal.Manifest.SHA256 {
 		return failure.New(failure.Corrupt, "the manifest is not the one that was signed: its SHA-256 is %s, %s was signed", m.Digest(), p.seal.Manifest.SHA256)

@@ -60,8 +60,14 @@ type Options struct {
 	Progress func(items, bytes int64) // may be nil
 }
 
+// centralDirectory names the end of an archive in problems.
+const centralDirectory = "central directory"
+
 // Whole reads every byte of an image and checks it.
 func Whole(ctx context.Context, image Image, o Options) (Report, error) {
+	if split, ok := image.(*volumes); ok {
+		return split.whole(ctx, o)
+	}
 	report := Report{tell: o.Found}
 	m, body, err := image.Manifest(ctx)
 	if err != nil {
@@ -137,7 +143,7 @@ func checkTail(ctx context.Context, f fileImage, report *Report) error {
 	}
 	defer body.Close()
 	if err := f.CheckTail(ctx, m, m.Entries()); err != nil {
-		return report.broken("central directory", err)
+		return report.broken(centralDirectory, err)
 	}
 	return nil
 }
@@ -156,7 +162,7 @@ func Backup(ctx context.Context, v *vault.Vault, record catalog.Record, o Option
 	}
 	report.named(packs, record, "manifest")
 	if record.Archive.Key != "" {
-		if err := archiveToo(ctx, v, record, o, &report); err != nil {
+		if err := archiveToo(ctx, v, record, packs, o, &report); err != nil {
 			return report, err
 		}
 	}
@@ -174,8 +180,8 @@ func (r *Report) named(image Image, record catalog.Record, item string) {
 	}
 }
 
-func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, o Options, report *Report) error {
-	image, err := OpenArchive(ctx, v, record.Source, record.ID)
+func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, packs Image, o Options, report *Report) error {
+	image, err := OpenRecorded(ctx, v, record)
 	if err != nil {
 		return report.broken("archive", err)
 	}
@@ -188,6 +194,9 @@ func archiveToo(ctx context.Context, v *vault.Vault, record catalog.Record, o Op
 		report.found(f)
 	}
 	report.Total += second.Total - len(second.Problems)
+	if split, ok := image.(*volumes); ok {
+		return split.sameAs(ctx, packs, second, report)
+	}
 	report.named(image, record, "archive")
 	return nil
 }
@@ -226,7 +235,7 @@ func Entries(ctx context.Context, image Image) iter.Seq2[manifest.Entry, error] 
 // Get writes the content of one entry of a backup to w, by one ranged read of its pack. What does not match the
 // manifest is Corrupt; by then w may have got bytes.
 func Get(ctx context.Context, v *vault.Vault, record catalog.Record, path string, w io.Writer) (manifest.Entry, error) {
-	image, err := OpenPacks(ctx, v, record.Source, record.ID)
+	image, err := openPacks(ctx, v, record.Source, record.ID)
 	if err != nil {
 		return manifest.Entry{}, err
 	}
@@ -235,7 +244,11 @@ func Get(ctx context.Context, v *vault.Vault, record catalog.Record, path string
 		return e, err
 	}
 	place := e.Body()
-	body, _, err := v.Open(ctx, vault.Pack(record.Source, place.Pack), place.Offset, e.StoredSize())
+	spot, ok := image.pool.Find(place.Pack)
+	if !ok {
+		return e, failure.New(failure.NotFound, "the pack %s is gone from the pool", place.Pack)
+	}
+	body, _, err := v.Open(ctx, spot.Key, spot.Offset+place.Offset, e.StoredSize())
 	if err != nil {
 		return e, err
 	}

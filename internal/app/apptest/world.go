@@ -82,6 +82,9 @@ func newWorld(t *testing.T, v *vault.Vault, source app.Source) *world {
 	}
 }
 
+// Policy implements step.Sources.
+func (w *world) Policy(backup.Source) (step.Policy, error) { return step.Policy{}, nil }
+
 // Open implements step.Sources.
 func (w *world) Open(context.Context, backup.Source) (app.Source, string, error) {
 	return w.source, "apptest", nil

@@ -69,7 +69,7 @@ type Source struct {
 	place   datasource.Datasource
 }
 
-var _ app.Source = (*Source)(nil)
+var _ app.Describer = (*Source)(nil)
 
 // New returns a source. It checks the options, with Usage errors, and touches neither folder nor bucket.
 func New(options Options) (*Source, error) {
@@ -116,21 +116,54 @@ func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (a
 
 // Open implements app.Source.
 func (s *Source) Open(ctx context.Context, object app.Object) (app.Content, error) {
-	path, ours := strings.CutPrefix(object.Path, Folder)
-	if !ours || object.Dir {
-		return nil, failure.New(failure.Invalid, "%q is no file of this source", object.Path)
-	}
-	name, err := Decode(path)
+	named, err := named(object)
 	if err != nil {
 		return nil, err
 	}
-	named := object
-	named.Key = name
 	inner, err := s.place.Open(ctx, named)
 	if err != nil {
 		return nil, err
 	}
 	return content{inner, object}, nil
+}
+
+// named returns an object as its place calls it.
+func named(object app.Object) (app.Object, error) {
+	path, ours := strings.CutPrefix(object.Path, Folder)
+	if !ours || object.Dir {
+		return object, failure.New(failure.Invalid, "%q is no file of this source", object.Path)
+	}
+	var err error
+	object.Key, err = Decode(path)
+	return object, err
+}
+
+// Located implements app.Stored, where the place is a bucket.
+func (s *Source) Located(object app.Object) (app.Location, bool) {
+	stored, ok := s.place.(datasource.Stored)
+	if !ok {
+		return app.Location{}, false
+	}
+	named, err := named(object)
+	if err != nil {
+		return app.Location{}, false
+	}
+	return stored.Located(named)
+}
+
+// Describe implements app.Describer, where the place is a bucket.
+func (s *Source) Describe(ctx context.Context, object app.Object) (app.Description, error) {
+	stored, ok := s.place.(datasource.Stored)
+	if !ok {
+		return app.Description{Object: object}, nil
+	}
+	named, err := named(object)
+	if err != nil {
+		return app.Description{}, err
+	}
+	d, err := stored.Head(ctx, named)
+	d.Object.Key, d.Object.Path, d.Object.Mode, d.Object.Type = object.Key, object.Path, object.Mode, object.Type
+	return d, err
 }
 
 // content is an open file that is called what the listing calls it.

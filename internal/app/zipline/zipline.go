@@ -53,7 +53,7 @@ type Source struct {
 	client  *client
 }
 
-var _ app.Source = (*Source)(nil)
+var _ app.Describer = (*Source)(nil)
 
 // New returns a source. It checks the options, with Usage errors, and asks nobody.
 func New(options Options) (*Source, error) {
@@ -170,4 +170,22 @@ func (e *export) facts() app.Facts {
 // Open implements app.Source: it reads from the datasource, never through Zipline's API.
 func (s *Source) Open(ctx context.Context, object app.Object) (app.Content, error) {
 	return s.options.Datasource.Open(ctx, object)
+}
+
+// Located implements app.Stored, where the datasource is a bucket.
+func (s *Source) Located(object app.Object) (app.Location, bool) {
+	stored, ok := s.options.Datasource.(datasource.Stored)
+	if !ok {
+		return app.Location{}, false
+	}
+	return stored.Located(object)
+}
+
+// Describe implements app.Describer, where the datasource is a bucket.
+func (s *Source) Describe(ctx context.Context, object app.Object) (app.Description, error) {
+	stored, ok := s.options.Datasource.(datasource.Stored)
+	if !ok {
+		return app.Description{Object: object}, nil
+	}
+	return stored.Head(ctx, object)
 }

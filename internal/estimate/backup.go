@@ -1,0 +1,237 @@
+package estimate
+
+import "math"
+
+// What the estimates assume of lists and files of a run, in bytes.
+const (
+	listPage      = 1_000    // keys of one LIST request
+	objectLine    = 250      // of objects.jsonl
+	planLine      = 280      // of plan.jsonl
+	entryLine     = 400      // of a batch's result, and of reused.jsonl
+	manifestLine  = 150      // compressed
+	directoryLine = 92       // of the central directory
+	partLine      = 150      // of parts-0.jsonl
+	documentBytes = 1 << 20  // of all documents, compressed
+	streamPart    = 8 << 20  // of an upload that streams: pack/stream.go, vault/writer.go
+	literalPart   = 16 << 20 // of what is read, in packs and archives: pack/layout.go, archive/plan.go
+	onePart       = 42 << 20 // the largest pack that is one PUT: pack/batch.go
+	copiedPart    = 1 << 30  // of an archive; 64 MiB where speed counts
+	fastPart      = 64 << 20
+	archivePieces = 1_000 // copied parts that a large archive is cut into at least
+	largestPart   = 5 << 30
+	fewBatches    = 40 // of the inline Map: step/plan.go
+	assembleTime  = 30 // seconds of one call: step/assemble.go
+
+	entrySeconds = 0.000_005 // to decode or encode one entry of a list
+	startSeconds = 0.5       // of each call: cold start, clients, configuration
+	kept         = 10        // earlier backups whose records are read, for a next one
+	bucketKey    = 100       // S3 requests for each request to KMS, with a bucket key
+)
+
+// Step is what one step of the workflow asks of AWS, over all its calls.
+type Step struct {
+	Name string
+	Usage
+}
+
+// Backup returns what a backup asks of AWS, with its archive if the policy has one. StoredBytes is what it adds.
+func Backup(d Description) Usage {
+	var all Usage
+	for _, s := range Steps(d) {
+		all = all.Add(s.Usage)
+	}
+	return all
+}
+
+// Steps returns what a backup asks of AWS by step, in the order of the workflow: the requests that package step makes
+// when nothing goes wrong. Each step reads the lease, and the states around it are counted with it.
+func Steps(d Description) []Step {
+	b := bill{Description: d, batches: 1 + d.Packs(), news: d.All.Objects}
+	if d.Reused {
+		b = bill{Description: d, batches: 1, records: kept, previous: 1}
+	}
+	b.catalog = Usage{Put: 1, Get: b.records + 1} // listed, and each record read; the run's own is there already
+	steps := []Step{
+		{"begin", b.begin()},
+		{"snapshot", b.snapshot()},
+		{"plan-packs", b.plan()},
+		{"copy", b.copy()},
+		{"assemble", b.assemble()},
+		{"seal", b.seal()},
+		{"notify", b.notify()},
+	}
+	for i := range steps {
+		u := &steps[i].Usage
+		u.KMS = ceil(u.Put+u.Get, bucketKey)
+	}
+	return steps
+}
+
+type bill struct {
+	Description
+	records  int64 // earlier ones
+	previous int64 // manifests that are compared with
+	news     int64 // objects to pack
+	batches  int64 // the last one has the documents
+	catalog  Usage // of looking through the records
+}
+
+// calls returns function time: of so many calls, with the time of their requests one after the other, and of work.
+func (b bill) calls(n int64, u Usage, seconds float64) Usage {
+	seconds += float64(n)*startSeconds + float64(u.Put)*putSeconds + float64(u.Get)*getSeconds
+	u.GBSeconds += seconds * float64(b.MemoryMB) / 1024
+	u.Invocations += n
+	return u
+}
+
+// written returns the PUT-class requests of a file that is written as it comes.
+func written(bytes int64) int64 {
+	if bytes <= streamPart {
+		return 1
+	}
+	return 2 + ceil(bytes, streamPart)
+}
+
+func pages(n int64) int64 { return max(1, ceil(n, listPage)) }
+
+// entries returns the seconds that so many passes over the list of all objects take.
+func (b bill) entries(passes int64) float64 { return float64(passes*b.All.Objects) * entrySeconds }
+
+// begin: lease, lost runs, record created and updated. Begin, MayRun.
+func (b bill) begin() Usage {
+	u := b.catalog.Add(Usage{Put: 3, Get: 2, Transitions: 2})
+	return b.calls(1, u, 0)
+}
+
+// snapshot: the source is listed; documents, objects.jsonl, findings.jsonl, snapshot.json. Snapshot, SnapshotDone.
+func (b bill) snapshot() Usage {
+	u := Usage{Put: pages(b.All.Objects) + written(documentBytes) + written(b.All.Objects*objectLine) + 2, Get: 1, Transitions: 2}
+	return b.calls(1, u, b.entries(1))
+}
+
+// plan: lease, snapshot.json, record; the records twice; packs; objects.jsonl twice; manifest and seal of the backup
+// before. Writes plan.jsonl, batches.jsonl, reused.jsonl, packs.jsonl, groups.jsonl, plan.json. PlanPacks, HowMany, the Map.
+func (b bill) plan() Usage {
+	u := b.catalog.Add(b.catalog).Add(Usage{
+		Put: pages(b.Packs()*b.previous) + written(b.news*planLine) + written((b.All.Objects-b.news)*entryLine) + 4,
+		Get: 3 + 2 + 2*b.previous, Transitions: 3,
+	})
+	return b.calls(1, u, b.entries(2+b.previous))
+}
+
+// copy, once a batch: result looked for, lease, plan; the pack; the result. One state, two as a child of its own.
+func (b bill) copy() Usage {
+	u := Usage{Get: 3 * b.batches, Put: b.batches, Transitions: b.batches}
+	if b.batches > fewBatches {
+		u.Transitions = 2*b.batches + ceil(b.batches, listPage)
+		u.Get++ // the Map reads the list
+	}
+	u = b.calls(b.batches, u, 0)
+	u = u.Add(b.calls(0, Usage{Put: 1, Get: 1}, 0)) // documents: read from the snapshot's, one pack
+	u.StoredBytes += documentBytes
+	if b.Reused {
+		return u
+	}
+	return u.Add(b.packSpliced()).Add(b.packThrough(b.Streamed, streamPart)).Add(b.packThrough(b.Small, literalPart))
+}
+
+// packSpliced: name and old uploads looked for, Create, Complete; for each object a look, its copied parts, and the part
+// with its header; one more part for what is left of the filler, which is read.
+func (b bill) packSpliced() Usage {
+	g := b.Spliced
+	if g.Packs == 0 {
+		return Usage{}
+	}
+	literal := g.Objects + g.Packs
+	u := Usage{Put: 3*g.Packs + b.SplicedParts + literal, Get: g.Packs + g.Objects + b.Filler.Objects, StoredBytes: g.Bytes + b.Filler.Bytes}
+	atOnce := float64(max(1, min(copies, b.SplicedParts/g.Packs)))
+	seconds := float64(3*g.Packs)*putSeconds + float64(g.Packs)*getSeconds +
+		float64(b.SplicedParts+literal)*putSeconds/atOnce + float64(g.Bytes)/(copyRate*atOnce) +
+		float64(g.Objects+b.Filler.Objects)*getSeconds/reads + float64(b.Filler.Bytes)/passRate
+	u.GBSeconds = seconds * float64(b.MemoryMB) / 1024
+	return u
+}
+
+// packThrough: each object is read with one GET. A pack of up to 42 MiB is one PUT; a larger one looks for its name
+// and for old uploads, and is written in parts of so many bytes.
+func (b bill) packThrough(g Group, part int64) Usage {
+	if g.Packs == 0 {
+		return Usage{}
+	}
+	u := Usage{Put: g.Packs, Get: g.Objects, StoredBytes: g.Bytes}
+	if each := g.Bytes / g.Packs; each > onePart {
+		u.Put, u.Get = g.Packs*(3+ceil(each, part)), g.Objects+g.Packs
+	}
+	seconds := float64(g.Packs)*putSeconds + float64(g.Objects)*getSeconds/reads + float64(g.Bytes)/passRate
+	u.GBSeconds = seconds * float64(b.MemoryMB) / 1024
+	return u
+}
+
+// Parts returns the parts of the archive: those that the store copies, and the literal ones at its end.
+func (d Description) Parts() (copied, literal int64) {
+	literal = ceil(d.tail()+documentBytes, literalPart)
+	piece := int64(copiedPart)
+	if d.Fast {
+		piece = fastPart
+	}
+	for _, part := range []int64{min(max(d.All.Bytes/archivePieces, piece), largestPart), largestPart} {
+		copied = 0
+		for _, g := range []Group{{d.Spliced.add(d.Filler), d.Spliced.Packs}, d.Streamed, d.Small} {
+			if g.Packs > 0 {
+				copied += g.Packs * ceil(g.Bytes/g.Packs, part)
+			}
+		}
+		if copied <= PartBudget {
+			break
+		}
+	}
+	return copied, literal
+}
+
+// tail returns the bytes of manifest and central directory.
+func (d Description) tail() int64 { return d.All.Objects * (manifestLine + directoryLine) }
+
+// assemble: the first call reads snapshot, plan, packs, groups and record, what is reused (pack by pack) and what the
+// batches packed; it writes manifest, seal and assembly.json, then tail, parts and archive.json, and begins the upload.
+// Each further one reads archive.json and the parts, lists those that are there, copies for 30 seconds; the last one
+// completes. Assemble, AssembleDone.
+func (b bill) assemble() Usage {
+	first := Usage{
+		Get: 6 + b.batches + b.previous*b.Packs() + 1,
+		Put: pages(b.Packs()) + written(b.All.Objects*manifestLine) + 2, Transitions: 2,
+	}
+	if !b.Archive {
+		first = b.calls(1, first, b.entries(2))
+		first.StoredBytes = b.All.Objects * manifestLine
+		return first
+	}
+	copied, literal := b.Parts()
+	first = first.Add(Usage{Get: 4, Put: pages(b.Packs()) + written(b.tail()) + written((copied+literal)*partLine) + 3})
+	first = b.calls(1, first, b.entries(4)+float64(b.tail())/passRate)
+	first.StoredBytes = b.All.Objects * manifestLine
+	seconds := float64(copied+literal)*putSeconds/copies + float64(b.tail())/passRate +
+		float64(b.All.Bytes)/float64(copyRate*max(1, min(copied, copies)))
+	n := int64(math.Max(1, math.Ceil(seconds/assembleTime)))
+	each := b.calls(n, Usage{Get: 3 * n, Put: n*pages(copied+literal) + 1, Transitions: 2 * n}, seconds)
+	return first.Add(each).Add(Usage{Put: copied + literal, Get: 2 * literal, StoredBytes: b.All.Bytes + b.tail()})
+}
+
+// seal: record, lease, assembly.json, archive.json, snapshot.json; each archive looked at; packs listed against the
+// manifest; results read for findings and counts; findings and record written; left uploads and work files looked for,
+// lease given back (what is deleted costs nothing, but time). Seal.
+func (b bill) seal() Usage {
+	work := b.batches + 15
+	u := Usage{
+		Get: 5 + 1 + 3*b.batches + 5 + 1 + 2, Put: pages(b.Packs()) + 2 + 3 + pages(work), Transitions: 1,
+	}
+	if b.Archive {
+		u.Get++
+	}
+	return b.calls(1, u, b.entries(1)+float64(work)*putSeconds)
+}
+
+// notify: record; the records twice; claim, link and outcome of one mail; the record updated. Notify, Done.
+func (b bill) notify() Usage {
+	u := b.catalog.Add(b.catalog).Add(Usage{Get: 5, Put: 4, Transitions: 2})
+	return b.calls(1, u, 0)
+}

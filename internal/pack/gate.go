@@ -1,0 +1,22 @@
+package pack
+
+import "context"
+
+// gate bounds how many requests of one sort are under way in this process.
+type gate chan struct{}
+
+var (
+	reads  = make(gate, 64) // of small objects
+	copies = make(gate, 64) // by the store
+)
+
+// pass calls do as soon as there is room.
+func (g gate) pass(ctx context.Context, do func() error) error {
+	select {
+	case g <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-g }()
+	return do()
+}

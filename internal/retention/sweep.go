@@ -1,0 +1,235 @@
+package retention
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/pool"
+	"lifeboat/internal/vault"
+)
+
+// Grace is how long what nobody needs stays in the pool after a sweep has found it: who reads a backup meanwhile, and
+// learned before that where its packs lie, comes to an end.
+const Grace = 24 * time.Hour
+
+// Freed is what a sweep has removed, and what it has condemned.
+type Freed struct {
+	Packs   int   // merged ones too
+	Bytes   int64 // of them and of indexes; after Delete also of the archive
+	Refused int   // objects that the store did not let go, such as locked ones
+
+	Condemned      int       // packs that wait for their end
+	CondemnedBytes int64     // of them and of indexes
+	Due            time.Time // when the last of them may go
+
+	// Kept is why nothing of the pool was looked at: nil after a whole sweep.
+	Kept error
+}
+
+// condemnedFile is vault.Condemned(source).
+type condemnedFile struct {
+	Format  int         `json:"lifeboat_condemned"`
+	Objects []condemned `json:"objects"` // in the order of keys
+}
+
+type condemned struct {
+	Key   vault.Key `json:"key"`
+	Bytes int64     `json:"bytes"`
+	Since time.Time `json:"since"`
+}
+
+const condemnedFormat = 1
+
+// sweep collects the garbage of a pool, in two phases. What no manifest needs is condemned: written down, with the time.
+// A sweep that finds it still unneeded after Grace deletes it; what became needed again is pardoned. The caller holds
+// the source's lease, so that no run can count on what is about to go: a run that reuses a pack either has sealed its
+// manifest, which is read here, or was stopped, and then nothing goes.
+type sweep struct {
+	vault  *vault.Vault
+	source backup.Source
+	now    time.Time
+	atOnce bool // without Grace
+	dry    bool // only says what would happen
+}
+
+func (s sweep) run(ctx context.Context) (Freed, error) {
+	all, err := named(ctx, s.vault, s.source, "")
+	if err != nil {
+		return Freed{}, err
+	}
+	p, err := pool.Open(ctx, s.vault, s.source)
+	if err != nil {
+		return Freed{}, err
+	}
+	if damaged := p.Damaged(); len(damaged) > 0 {
+		return Freed{}, failure.New(failure.Corrupt, "the index %s of a merged pack is damaged: what lies in the pack is not known", damaged[0])
+	}
+	garbage, missing := p.Garbage(all.packs)
+	if len(missing) > 0 { // it may lie in a merged pack that has lost its index
+		id := all.by[missing[0]]
+		return Freed{}, failure.New(failure.NotFound, "the pack %s, which backup %s needs, is gone: nothing else goes while that is so", missing[0], id).
+			WithHint("`lifeboat verify %s` says what is left of it; once it is deleted, what nobody else needs can go", id)
+	}
+	file, etag, err := s.read(ctx)
+	if err != nil {
+		return Freed{}, err
+	}
+	since := map[vault.Key]time.Time{}
+	for _, c := range file.Objects {
+		since[c.Key] = c.Since
+	}
+	var due, waiting []condemned
+	for _, info := range garbage {
+		c := condemned{info.Key, info.Size, since[info.Key]}
+		if c.Since.IsZero() || info.Modified.After(c.Since) { // it is another object, or was written again
+			c.Since = s.now.Round(0).UTC()
+		}
+		if s.atOnce || !s.now.Before(c.Since.Add(Grace)) {
+			due = append(due, c)
+		} else {
+			waiting = append(waiting, c)
+		}
+	}
+	return s.carryOut(ctx, p, due, waiting, file, etag)
+}
+
+// carryOut deletes what is due and writes down what waits.
+func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condemned, before condemnedFile, etag string) (Freed, error) {
+	var freed Freed
+	var err error
+	if s.dry {
+		for _, c := range due {
+			freed.gone(c)
+		}
+	} else if len(due) > 0 {
+		var kept []condemned
+		if kept, err = s.delete(ctx, p, due, &freed); err != nil {
+			return freed, err
+		}
+		waiting = append(waiting, kept...)
+	}
+	for _, c := range waiting {
+		freed.Condemned += c.packs()
+		freed.CondemnedBytes += c.Bytes
+		if at := c.Since.Add(Grace); at.After(freed.Due) {
+			freed.Due = at
+		}
+	}
+	if s.dry {
+		return freed, nil
+	}
+	return freed, s.write(ctx, waiting, before, etag)
+}
+
+func (f *Freed) gone(c condemned) {
+	f.Packs += c.packs()
+	f.Bytes += c.Bytes
+}
+
+// packs is 1, or 0 for an index.
+func (c condemned) packs() int {
+	if vault.IsMerge(c.Key) {
+		return 0
+	}
+	return 1
+}
+
+// delete removes objects, the indexes last, and returns those that stay: the store refuses, or the merged pack that
+// holds the bytes of one is not proven to have them.
+func (s sweep) delete(ctx context.Context, p *pool.Pool, due []condemned, freed *Freed) (kept []condemned, err error) {
+	if err := s.vault.Sync(ctx); err != nil { // a merged pack must survive what it replaces
+		return nil, err
+	}
+	whole := map[vault.Key]bool{}
+	for _, index := range []bool{false, true} {
+		var mutex sync.Mutex
+		group, groupCtx := errgroup.WithContext(ctx)
+		group.SetLimit(64)
+		for _, c := range due {
+			if vault.IsMerge(c.Key) != index {
+				continue
+			}
+			if !index && !s.replaced(ctx, p, c.Key, whole) {
+				kept = append(kept, c)
+				continue
+			}
+			group.Go(func() error {
+				err := s.vault.Delete(groupCtx, c.Key)
+				mutex.Lock()
+				defer mutex.Unlock()
+				switch {
+				case err == nil:
+					freed.gone(c)
+				case failure.KindOf(err) == failure.Denied:
+					freed.Refused++
+					kept = append(kept, c)
+				default:
+					return err
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return nil, err
+		}
+	}
+	return kept, nil
+}
+
+// replaced reports whether a pack may go as far as its bytes are concerned: where the pool finds them in a merged pack,
+// the store's own checksum proves that pack.
+func (s sweep) replaced(ctx context.Context, p *pool.Pool, key vault.Key, whole map[vault.Key]bool) bool {
+	spot, ok := p.Find(vault.PackID(key))
+	if !ok || spot.Key == key {
+		return true
+	}
+	proven, asked := whole[spot.Key]
+	if !asked {
+		m, merged := p.Merges(spot.Key)
+		proven = merged && s.vault.Completed(ctx, spot.Key, m.Pack.Bytes, uint32(m.Pack.CRC32))
+		whole[spot.Key] = proven
+	}
+	return proven
+}
+
+// read returns the list of condemned objects. One that is damaged is as good as none: their time begins anew.
+func (s sweep) read(ctx context.Context) (condemnedFile, string, error) {
+	var file condemnedFile
+	etag, err := s.vault.GetJSON(ctx, vault.Condemned(s.source), &file)
+	switch kind := failure.KindOf(err); {
+	case err != nil && kind == failure.NotFound:
+		return condemnedFile{}, "", nil
+	case err != nil && kind == failure.Corrupt && etag != "":
+		return condemnedFile{}, etag, nil
+	case err == nil && file.Format > condemnedFormat:
+		return file, "", failure.New(failure.Usage, "%s was written by a newer lifeboat", vault.Condemned(s.source)).WithHint("use a newer lifeboat")
+	}
+	return file, etag, err
+}
+
+// write replaces the list that was read; there is none where nothing is condemned.
+func (s sweep) write(ctx context.Context, waiting []condemned, before condemnedFile, etag string) error {
+	if len(waiting) == 0 {
+		if etag == "" {
+			return nil
+		}
+		return s.vault.Delete(ctx, vault.Condemned(s.source))
+	}
+	slices.SortFunc(waiting, func(a, b condemned) int { return cmp.Compare(a.Key, b.Key) })
+	if etag != "" && slices.Equal(waiting, before.Objects) {
+		return nil
+	}
+	cond := vault.IfAbsent()
+	if etag != "" {
+		cond = vault.IfMatch(etag)
+	}
+	_, err := s.vault.PutJSON(ctx, vault.Condemned(s.source), condemnedFile{condemnedFormat, waiting}, cond)
+	return err
+}

@@ -1,0 +1,496 @@
+package step
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"path"
+	"strings"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/archive"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/pool"
+	"lifeboat/internal/vault"
+)
+
+// archiveFile says which files the archive of a backup will be: one, or the volumes of a split one; none where an
+// archive is made on demand.
+type archiveFile struct {
+	Split int64        `json:"split,omitzero"`
+	Files []volumeFile `json:"files"`
+}
+
+// volumeFile is one file of an archive. Its parts stand in parts-<n>.jsonl.
+type volumeFile struct {
+	Key   vault.Key    `json:"key"`
+	Bytes int64        `json:"bytes"`
+	CRC32 manifest.CRC `json:"crc32"`
+	Parts int          `json:"parts"`
+}
+
+// record returns what a record says of the archive.
+func (a archiveFile) record(now time.Time) catalog.Archive {
+	r := catalog.Archive{Split: a.Split, Made: now}
+	for _, f := range a.Files {
+		r.Bytes += f.Bytes
+		r.Parts += f.Parts
+		r.Volumes = append(r.Volumes, catalog.Volume{Key: string(f.Key), Bytes: f.Bytes, CRC32: f.CRC32.String()})
+	}
+	if len(a.Files) > 0 {
+		r.Key, r.CRC32 = string(a.Files[0].Key), a.Files[0].CRC32.String()
+	}
+	if len(a.Files) == 1 && a.Split == 0 {
+		r.Volumes = nil
+	}
+	return r
+}
+
+// planArchive plans the files of an archive from the sealed manifest, and writes their tails and parts into the work
+// files. The same manifest, seal and split give the same bytes whenever it is called.
+func (s *Steps) planArchive(ctx context.Context, w work, split int64) (archiveFile, error) {
+	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
+	if err != nil {
+		return archiveFile{}, err
+	}
+	policy, err := s.Sources.Policy(w.run.Source)
+	if err != nil && failure.KindOf(err) != failure.NotFound { // an archive may be asked for after its source is gone
+		return archiveFile{}, err
+	}
+	plan := &archivePlan{steps: s, work: w, pool: packs, rules: archive.Rules{Fast: policy.Eager, Equal: s.Vault.EqualParts()}}
+	plan.file.Split = split
+	lists := []list{{vault.Manifest(w.run.Source, w.run.ID), vault.Seal(w.run.Source, w.run.ID), vault.Archive(w.run.Source, w.run.ID)}}
+	if split > 0 {
+		if lists, err = plan.volumes(ctx, split); err != nil {
+			return archiveFile{}, err
+		}
+	}
+	for n, l := range lists {
+		f, err := plan.one(ctx, n, l)
+		if err != nil {
+			return archiveFile{}, err
+		}
+		plan.file.Files = append(plan.file.Files, f)
+	}
+	return plan.file, w.putJSON(ctx, "archive.json", plan.file)
+}
+
+type archivePlan struct {
+	steps *Steps
+	work  work
+	pool  *pool.Pool
+	rules archive.Rules
+	file  archiveFile
+}
+
+// list is a signed list of entries and the file that it becomes.
+type list struct{ manifest, seal, file vault.Key }
+
+// one plans one file.
+func (p *archivePlan) one(ctx context.Context, n int, l list) (volumeFile, error) {
+	layout := archive.NewLayout(p.pool)
+	m, body, err := p.open(ctx, l.manifest)
+	if err != nil {
+		return volumeFile{}, err
+	}
+	defer body.Close()
+	for e, err := range m.Entries() {
+		if err == nil {
+			err = layout.Add(e)
+		}
+		if err != nil {
+			return volumeFile{}, err
+		}
+	}
+	tail, err := p.tail(ctx, n, l, m, layout)
+	if err != nil {
+		return volumeFile{}, err
+	}
+	layout.Append(tail, uint32(*tail.CRC32))
+	parts, err := archive.Parts(layout.Ranges, p.rules)
+	if err != nil {
+		return volumeFile{}, err
+	}
+	err = writeLines(ctx, p.work, fmt.Sprintf("parts-%d.jsonl", n), func(yield func(archive.Part) bool) {
+		for _, part := range parts {
+			if !yield(part) {
+				return
+			}
+		}
+	})
+	return volumeFile{Key: l.file, Bytes: layout.Size, CRC32: manifest.CRC(layout.CRC32), Parts: len(parts)}, err
+}
+
+func (p *archivePlan) open(ctx context.Context, key vault.Key) (*manifest.Reader, io.Closer, error) {
+	body, err := p.work.open(ctx, key, 0, -1)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := manifest.Open(body)
+	if err != nil {
+		body.Close()
+		return nil, nil, err
+	}
+	return m, body, nil
+}
+
+// tail writes what follows the packs, and returns where it lies. m has been read to its end.
+func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reader, layout *archive.Layout) (archive.Range, error) {
+	seal, err := p.bytes(ctx, l.seal)
+	if err != nil {
+		return archive.Range{}, err
+	}
+	sealed, err := manifest.ParseSeal(seal)
+	if err != nil {
+		return archive.Range{}, err
+	}
+	sum := m.Sum()
+	if sealed.Manifest.SHA256 != sum.SHA256 || sealed.Manifest.Entries != sum.Entries {
+		return archive.Range{}, failure.New(failure.Corrupt, "the manifest of %s is not the one that was sealed", p.work.run.ID)
+	}
+	gzip, err := p.work.open(ctx, l.manifest, 0, -1)
+	if err != nil {
+		return archive.Range{}, err
+	}
+	defer gzip.Close()
+	again, body, err := p.open(ctx, l.manifest)
+	if err != nil {
+		return archive.Range{}, err
+	}
+	defer body.Close()
+	key := p.work.key(fmt.Sprintf("tail-%d", n))
+	out := p.work.create(ctx, key, vault.Always())
+	crc := crc32.NewIEEE()
+	tail := archive.Tail{
+		Seal: seal, Readme: m.Header.Readme, Started: m.Header.Started, Data: layout.Size,
+		List: archive.CompressedDoc{
+			Size: sum.Bytes, CRC32: sum.CRC32, Gzip: gzip,
+			Length: sealed.Manifest.Deflated.Size + manifest.GzipHeader + manifest.GzipTrailer,
+		},
+	}
+	if err := tail.Write(io.MultiWriter(out, crc), again.Entries()); err != nil {
+		out.Abort()
+		return archive.Range{}, err
+	}
+	if err := out.Close(); err != nil {
+		return archive.Range{}, err
+	}
+	return archive.Range{Key: key, Length: out.Size(), Object: out.Size(), CRC32: new(manifest.CRC(crc.Sum32()))}, nil
+}
+
+func (p *archivePlan) bytes(ctx context.Context, key vault.Key) ([]byte, error) {
+	if data, ok := p.work.recent.get(key); ok {
+		return data, nil
+	}
+	data, _, err := p.work.vault.Get(ctx, key)
+	return data, err
+}
+
+// assembleTime is how long one call works before it returns a cursor.
+const assembleTime = 30 * time.Second
+
+// until returns when a call has to stop: a part takes up to two minutes.
+func (s *Steps) until(ctx context.Context) time.Time {
+	until := s.Now().Add(assembleTime)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Add(-2*time.Minute).Before(until) {
+		until = deadline.Add(-2 * time.Minute)
+	}
+	return until
+}
+
+// join has the store join the parts of one file of an archive, as far as the time goes. The cursor that it returns
+// names the next file once this one is complete.
+func (s *Steps) join(ctx context.Context, w work, file archiveFile, at events.Assembly) (events.Assembly, error) {
+	if at.Volume >= len(file.Files) {
+		return events.Assembly{Done: true, Volume: at.Volume}, nil
+	}
+	f := file.Files[at.Volume]
+	if at.Upload == "" {
+		return s.beginFile(ctx, f, at.Volume)
+	}
+	var parts []archive.Part
+	for part, err := range readLines[archive.Part](ctx, w, fmt.Sprintf("parts-%d.jsonl", at.Volume), 0, -1) {
+		if err != nil {
+			return at, err
+		}
+		parts = append(parts, part)
+	}
+	assembler := archive.Assembler{Vault: s.Vault, Progress: s.add, Open: w.open}
+	upload := vault.Upload{Key: f.Key, ID: at.Upload}
+	until, first := s.until(ctx), true
+	have, err := assembler.Write(ctx, upload, parts, func() bool {
+		more := first || s.Now().Before(until)
+		first = false
+		return more
+	})
+	if err != nil && failure.KindOf(err) == failure.NotFound && s.Vault.Completed(ctx, f.Key, f.Bytes, uint32(f.CRC32)) {
+		return s.beginNext(ctx, file, at.Volume) // an earlier attempt completed it
+	}
+	if err == nil && len(have) == len(parts) {
+		if err = assembler.Complete(ctx, upload, parts, have, f.Bytes, uint32(f.CRC32)); err == nil {
+			return s.beginNext(ctx, file, at.Volume)
+		}
+	}
+	if kind := failure.KindOf(err); err != nil && (kind == failure.Corrupt || kind == failure.NotFound) {
+		err = failure.New(kind, "a pack is damaged or gone: %w", err).WithHint("%s", rehashHint(w.run.Source))
+	}
+	at.Next = len(have)
+	return at, err
+}
+
+func (s *Steps) beginNext(ctx context.Context, file archiveFile, done int) (events.Assembly, error) {
+	if done+1 == len(file.Files) {
+		return events.Assembly{Done: true, Volume: done + 1}, nil
+	}
+	return s.beginFile(ctx, file.Files[done+1], done+1)
+}
+
+// beginFile begins the upload of a file. An attempt that died before it could say so may have left one.
+func (s *Steps) beginFile(ctx context.Context, f volumeFile, volume int) (events.Assembly, error) {
+	if err := s.Vault.AbortAll(ctx, f.Key); err != nil {
+		return events.Assembly{}, err
+	}
+	upload, err := s.Vault.CreateUpload(ctx, f.Key)
+	return events.Assembly{Volume: volume, Upload: upload.ID}, err
+}
+
+// prove holds the store's own size and checksum of each file against those that follow from its pieces. A store that
+// has no checksum of the whole gets every byte read again.
+func (s *Steps) prove(ctx context.Context, file archiveFile) (backup.Proof, error) {
+	proof := backup.Stored
+	for _, f := range file.Files {
+		info, err := s.Vault.Head(ctx, f.Key)
+		if err != nil {
+			return "", err
+		}
+		if !info.HasCRC32 {
+			if info.CRC32, err = s.reread(ctx, f); err != nil {
+				return "", err
+			}
+			proof = backup.ReRead
+		}
+		if info.Size != f.Bytes || info.CRC32 != uint32(f.CRC32) {
+			return "", failure.New(failure.Corrupt, "the store has an archive of %d bytes with CRC-32 %08x, its pieces make %d bytes with %s",
+				info.Size, info.CRC32, f.Bytes, f.CRC32)
+		}
+	}
+	return proof, nil
+}
+
+func (s *Steps) reread(ctx context.Context, f volumeFile) (uint32, error) {
+	body, _, err := s.Vault.Open(ctx, f.Key, 0, f.Bytes)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close()
+	sum := crc32.NewIEEE()
+	_, err = io.Copy(sum, body)
+	return sum.Sum32(), err
+}
+
+// MakeArchive makes the archive of a backup again, or for the first time: the same bytes whenever it is made. It holds
+// the source's lease while it works.
+func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup.ID) (catalog.Record, error) {
+	record, err := s.catalog().Record(ctx, source, id)
+	if err != nil {
+		return record, err
+	}
+	if !record.Status.Good() {
+		return record, failure.New(failure.Usage, "the backup %s is %s: there is nothing to make an archive of", id, record.Status)
+	}
+	run := events.Run{ID: id, Source: source}
+	if err := s.renew(ctx, run); err != nil {
+		return record, err
+	}
+	w := s.work(run, "archive-"+strings.ToLower(rand.Text()[:10]))
+	file, err := s.makeArchive(ctx, w, record.Archive.Split)
+	if err == nil {
+		var proof backup.Proof
+		if proof, err = s.prove(ctx, file); err == nil {
+			err = s.Vault.Sync(ctx)
+		}
+		if err == nil {
+			record, err = s.catalog().Update(ctx, source, id, func(r *catalog.Record) error {
+				r.Archive = file.record(s.Now().UTC())
+				if r.Proof == "" {
+					r.Proof = proof
+				}
+				return nil
+			})
+		}
+	}
+	clean := context.WithoutCancel(ctx)
+	return record, errors.Join(err, s.Vault.AbortAll(clean, vault.ArchiveFiles(source, id)),
+		s.Vault.DeleteAll(clean, vault.Work(source, id, w.attempt+"/")), s.catalog().Release(clean, source, id))
+}
+
+func (s *Steps) makeArchive(ctx context.Context, w work, split int64) (archiveFile, error) {
+	file, err := s.planArchive(ctx, w, split)
+	if err != nil {
+		return file, err
+	}
+	var bytes int64
+	for _, f := range file.Files {
+		bytes += f.Bytes
+	}
+	s.phase("assemble", 0, bytes)
+	at := events.Assembly{}
+	for !at.Done {
+		if at, err = s.join(ctx, w, file, at); err != nil {
+			return file, err
+		}
+		if err := s.renew(ctx, w.run); err != nil {
+			return file, err
+		}
+	}
+	return file, nil
+}
+
+// volumes cuts the entries into volumes and writes the signed list of each. A list that is there already, of the same
+// entries, is kept as it is: a compressor may make other bytes another day.
+func (p *archivePlan) volumes(ctx context.Context, split int64) ([]list, error) {
+	header, cuts, err := p.cut(ctx, split)
+	if err != nil {
+		return nil, err
+	}
+	source, id := p.work.run.Source, p.work.run.ID
+	all := make([]manifest.VolumeFile, len(cuts))
+	lists := make([]list, len(cuts))
+	for i, c := range cuts {
+		lists[i] = list{vault.VolumeManifest(source, id, i+1), vault.VolumeSeal(source, id, i+1), vault.ArchiveVolume(source, id, i+1)}
+		all[i] = manifest.VolumeFile{Name: path.Base(string(lists[i].file)), Entries: c.entries, Data: c.data}
+	}
+	m, body, err := p.steps.openManifest(ctx, source, id)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	next, stop := iter.Pull2(m.Entries())
+	defer stop()
+	for i, c := range cuts {
+		header.Volume = &manifest.Volume{Number: i + 1, All: all}
+		if err := p.writeVolume(ctx, lists[i], header, m, c, next); err != nil {
+			return nil, err
+		}
+	}
+	return lists, nil
+}
+
+// volumeCut is the entries of one volume.
+type volumeCut struct {
+	entries int
+	data    int64
+	packs   map[string]bool
+}
+
+// cut decides where the volumes begin: each has at most split bytes, unless a single entry has more.
+func (p *archivePlan) cut(ctx context.Context, split int64) (manifest.Header, []volumeCut, error) {
+	m, body, err := p.steps.openManifest(ctx, p.work.run.Source, p.work.run.ID)
+	if err != nil {
+		return manifest.Header{}, nil, err
+	}
+	defer body.Close()
+	const frame = 64 << 10 // end records, README, seal, head of the manifest
+	var cuts []volumeCut
+	var size int64
+	for e, err := range m.Entries() {
+		if err != nil {
+			return m.Header, nil, err
+		}
+		data := e.Zip().LocalSize() + e.StoredSize()
+		cost := data + 2*int64(len(e.Path)) + 600 // its central header, its line and that of its pack, uncompressed
+		if n := len(cuts); n == 0 || size+cost > split-frame && cuts[n-1].entries > 0 {
+			cuts, size = append(cuts, volumeCut{packs: map[string]bool{}}), int64(len(m.RawHeader))*2
+		}
+		size += cost
+		c := &cuts[len(cuts)-1]
+		c.entries++
+		c.data += data
+		c.packs[e.Header.Pack], c.packs[e.Body().Pack] = true, true
+	}
+	if len(cuts) == 0 {
+		cuts = []volumeCut{{}}
+	}
+	return m.Header, cuts, nil
+}
+
+func (p *archivePlan) writeVolume(ctx context.Context, l list, header manifest.Header, m *manifest.Reader, c volumeCut, next func() (manifest.Entry, error, bool)) error {
+	out := &writer{recent: &p.steps.recent, key: l.manifest}
+	out.Writer = p.work.vault.NewWriter(ctx, l.manifest, vault.IfAbsent())
+	list, err := func() (manifest.Sum, error) {
+		volume, err := manifest.NewWriter(out, header)
+		if err != nil {
+			return manifest.Sum{}, err
+		}
+		for _, id := range m.PackOrder {
+			if c.packs[id] {
+				if err := volume.Pack(m.Packs[id]); err != nil {
+					return manifest.Sum{}, err
+				}
+			}
+		}
+		for range c.entries {
+			e, err, ok := next()
+			if err == nil && !ok {
+				err = failure.New(failure.Internal, "the manifest ends early")
+			}
+			if err == nil {
+				err = volume.Entry(e)
+			}
+			if err != nil {
+				return manifest.Sum{}, err
+			}
+		}
+		return volume.Close()
+	}()
+	if err != nil {
+		out.Abort()
+		return err
+	}
+	err = out.Close()
+	if err != nil && failure.KindOf(err) == failure.Conflict {
+		return p.sameVolume(ctx, l, list)
+	}
+	if err != nil {
+		return err
+	}
+	list.Compressed = out.Size()
+	return p.steps.sealList(ctx, p.work, l, list)
+}
+
+// sameVolume makes sure that the list of a volume that is there already is of the same entries.
+func (p *archivePlan) sameVolume(ctx context.Context, l list, want manifest.Sum) error {
+	data, _, err := p.work.vault.Get(ctx, l.seal)
+	if err != nil {
+		return err
+	}
+	seal, err := manifest.ParseSeal(data)
+	if err == nil && seal.Manifest.SHA256 != want.SHA256 {
+		err = failure.New(failure.Conflict, "the volumes of %s were cut in another way before", p.work.run.ID).
+			WithHint("the record's `split` says how")
+	}
+	return err
+}
+
+// oversized notes volumes that a single entry makes larger than they should be.
+func (a archiveFile) oversized() []app.Finding {
+	var found []app.Finding
+	for _, f := range a.Files {
+		if a.Split > 0 && f.Bytes > a.Split {
+			found = append(found, app.Finding{
+				Severity: app.Note, Kind: "volume", Item: path.Base(string(f.Key)),
+				Message: fmt.Sprintf("has %d bytes: a single entry is larger than `split: %d`", f.Bytes, a.Split),
+			})
+		}
+	}
+	return found
+}
