@@ -280,7 +280,7 @@ func (v *view) offer(o opened) {
 		v.Volumes = append(v.Volumes, volume{i + 1, o.name(f), plain.ExactSize(f.Bytes), plain.Short(f.CRC32, maxShown)})
 	}
 	if left := o.state.MaxMints - o.state.Mints; left < len(files) {
-		v.Few = fmt.Sprintf("This link starts %s more.", plain.Count(int64(max(0, left)), "download"))
+		v.Few = fmt.Sprintf("This link still starts %s.", plain.Count(int64(max(0, left)), "download"))
 	}
 }
 

@@ -39,15 +39,20 @@ type Assembler struct {
 	Progress func(items, bytes int64) // may be nil
 	// Open reads a range of an object of the vault; nil: the vault does.
 	Open func(ctx context.Context, key vault.Key, offset, length int64) (io.ReadCloser, error)
+	// Fresh says that the upload was just begun: the store need not be asked which parts it has.
+	Fresh bool
 }
 
 // Write writes the parts that the store does not have yet, until more reports that it is time to stop, and returns the
 // parts that are there now, by number. A part that the store has already, with the planned size and CRC-32, is not
 // written again. A part whose bytes are not what the manifest says is Corrupt.
 func (a Assembler) Write(ctx context.Context, upload vault.Upload, parts []Part, more func() bool) (map[int]vault.Part, error) {
-	have, err := a.Vault.Parts(ctx, upload)
-	if err != nil {
-		return nil, err
+	have := map[int]vault.Part{}
+	if !a.Fresh {
+		var err error
+		if have, err = a.Vault.Parts(ctx, upload); err != nil {
+			return nil, err
+		}
 	}
 	maps.DeleteFunc(have, func(n int, old vault.Part) bool {
 		return n > len(parts) || parts[n-1].is(old) != nil

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"lifeboat/internal/app"
@@ -71,15 +72,21 @@ func parse(data []byte) (Record, error) {
 
 // Create writes a new record. One that is there already, of the same run, is success.
 func (c *Catalog) Create(ctx context.Context, r Record) error {
+	_, err := c.Begin(ctx, r)
+	return err
+}
+
+// Begin is Create, and returns the record that is there.
+func (c *Catalog) Begin(ctx context.Context, r Record) (there Record, err error) {
 	r.Format = Format
-	_, err := c.vault.PutJSON(ctx, vault.Record(r.Source, r.ID), r, vault.IfAbsent())
+	_, err = c.vault.PutJSON(ctx, vault.Record(r.Source, r.ID), r, vault.IfAbsent())
 	if failure.KindOf(err) == failure.Conflict && err != nil {
 		old, readErr := c.Record(ctx, r.Source, r.ID)
 		if readErr == nil && old.ID == r.ID {
-			return nil
+			return old, nil
 		}
 	}
-	return err
+	return r, err
 }
 
 // tries is how often a change is tried that others are faster with.
@@ -107,30 +114,54 @@ func (c *Catalog) Remove(ctx context.Context, source backup.Source, id backup.ID
 	return c.vault.Delete(ctx, vault.Record(source, id))
 }
 
+// readers is how many records are read at the same time.
+const readers = 16
+
 // All yields the records of a source, or of every source when it is empty, oldest first within a source. A record
 // that cannot be read is yielded as an error, with nothing but the source and the id of its key, and the listing goes
 // on.
 func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		var keys []vault.Key
 		for info, err := range c.vault.List(ctx, vault.Records(source)) {
 			if err != nil {
 				yield(Record{}, err)
 				return
 			}
-			r, _, err := c.read(ctx, info.Key)
-			if err != nil && failure.KindOf(err) == failure.NotFound {
-				continue // it was removed since it was listed
-			}
-			if err != nil {
-				name, _ := strings.CutPrefix(string(info.Key), string(vault.Records("")))
-				of, id, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "/")
-				r = Record{Source: backup.Source(of), ID: backup.ID(id)}
-			}
-			if !yield(r, err) {
-				return
+			if keys = append(keys, info.Key); len(keys) == readers {
+				if !c.several(ctx, keys, yield) {
+					return
+				}
+				keys = keys[:0]
 			}
 		}
+		c.several(ctx, keys, yield)
 	}
+}
+
+// several reads some records at the same time and yields them.
+func (c *Catalog) several(ctx context.Context, keys []vault.Key, yield func(Record, error) bool) bool {
+	var records [readers]Record
+	var errs [readers]error
+	var wait sync.WaitGroup
+	for i, key := range keys {
+		wait.Go(func() { records[i], _, errs[i] = c.read(ctx, key) })
+	}
+	wait.Wait()
+	for i, key := range keys {
+		if errs[i] != nil && failure.KindOf(errs[i]) == failure.NotFound {
+			continue // it was removed since it was listed
+		}
+		if errs[i] != nil {
+			name, _ := strings.CutPrefix(string(key), string(vault.Records("")))
+			of, id, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "/")
+			records[i] = Record{Source: backup.Source(of), ID: backup.ID(id)}
+		}
+		if !yield(records[i], errs[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
@@ -172,57 +203,44 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 	return Record{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
 }
 
-// LastGood returns the newest good backup of a source and scope that began before the given time, or nil. One that
-// found its source suspicious doesn't count until a person has accepted it: what seems to be lost is compared with
-// what was there before. Ids do not tell the order: two runs may begin in one second.
-func (c *Catalog) LastGood(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (*Record, error) {
-	return c.last(ctx, source, before, func(r Record) bool {
-		return r.Status.Good() && !r.Suspicious() && r.Scope.String() == scope.String()
-	})
+// Before is what is known of the runs of a source that began before a given time.
+type Before struct {
+	// Good is the newest good backup of the scope, or nil. One that found its source suspicious doesn't count until a
+	// person has accepted it: what seems to be lost is compared with what was there before. Ids do not tell the order:
+	// two runs may begin in one second.
+	Good *Record
+	// Each holds the newest good backup of every scope, Good among them, the newest first.
+	Each []Record
+	// Ended is how the newest run of the scope ended, or "".
+	Ended backup.Status
 }
 
-// LastOfEach is LastGood for every scope, oldest first, at most the newest few.
-func (c *Catalog) LastOfEach(ctx context.Context, source backup.Source, before time.Time, most int) ([]Record, error) {
+// Before reads the records of a source once. Records that cannot be read don't count.
+func (c *Catalog) Before(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (Before, error) {
+	var b Before
+	var ended Record
 	newest := map[string]Record{}
-	_, err := c.last(ctx, source, before, func(r Record) bool {
-		scope := r.Scope.String()
-		if r.Status.Good() && !r.Suspicious() && r.Started.Before(before) && r.Started.After(newest[scope].Started) {
-			newest[scope] = r
-		}
-		return false
-	})
-	list := slices.SortedFunc(maps.Values(newest), func(a, b Record) int { return a.Started.Compare(b.Started) })
-	return list[max(0, len(list)-most):], err
-}
-
-// LastEnd returns how the newest run of a source and scope ended that began before the given time, or "".
-func (c *Catalog) LastEnd(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (backup.Status, error) {
-	last, err := c.last(ctx, source, before, func(r Record) bool {
-		return (r.Status.Good() || r.Status == backup.Failed) && r.Scope.String() == scope.String()
-	})
-	if last == nil {
-		return "", err
-	}
-	return last.Status, err
-}
-
-func (c *Catalog) last(ctx context.Context, source backup.Source, before time.Time, counts func(Record) bool) (*Record, error) {
-	var last *Record
 	for r, err := range c.All(ctx, source) {
-		if err != nil {
-			if failure.KindOf(err) == failure.Corrupt {
-				continue
-			}
-			return nil, err
+		if err != nil && failure.KindOf(err) != failure.Corrupt {
+			return b, err
 		}
-		if !counts(r) || !r.Started.Before(before) {
+		if err != nil || !r.Started.Before(before) {
 			continue
 		}
-		if last == nil || r.Started.After(last.Started) {
-			last = &r
+		of := r.Scope.String()
+		if (r.Status.Good() || r.Status == backup.Failed) && of == scope.String() && !r.Started.Before(ended.Started) {
+			ended = r
+		}
+		if r.Status.Good() && !r.Suspicious() && !r.Started.Before(newest[of].Started) {
+			newest[of] = r
 		}
 	}
-	return last, nil
+	b.Ended = ended.Status
+	if good, ok := newest[scope.String()]; ok {
+		b.Good = &good
+	}
+	b.Each = slices.SortedFunc(maps.Values(newest), func(a, b Record) int { return b.Started.Compare(a.Started) })
+	return b, nil
 }
 
 // Suspicious reports whether the run found much less than the one before, or nothing, and nobody has accepted that.

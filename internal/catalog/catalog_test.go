@@ -144,16 +144,17 @@ func TestDamagedRecords(t *testing.T) {
 	if r, err := c.Find(t.Context(), "latest"); r.ID != id("zzzzzz") || err != nil {
 		t.Errorf("%s, %v", r.ID, err)
 	}
-	if r, err := c.LastGood(t.Context(), "photos", backup.Scope{}, noon.Add(time.Minute)); err != nil || r == nil || r.ID != id("aaaaaa") {
+	b, err := c.Before(t.Context(), "photos", backup.Scope{}, noon.Add(time.Minute))
+	if r := b.Good; err != nil || r == nil || r.ID != id("aaaaaa") {
 		t.Errorf("%+v, %v", r, err)
 	}
 	// A record of a later format is not passed over: it may be the latest.
 	put(t, v, vault.Record("photos", id("gggggg")), `{"format":2,"id":["of another shape"]}`)
-	_, err := c.Record(t.Context(), "photos", id("gggggg"))
+	_, err = c.Record(t.Context(), "photos", id("gggggg"))
 	wantKind(t, err, failure.Invalid)
 	_, err = c.Find(t.Context(), "latest")
 	wantKind(t, err, failure.Invalid)
-	_, err = c.LastGood(t.Context(), "photos", backup.Scope{}, noon)
+	_, err = c.Before(t.Context(), "photos", backup.Scope{}, noon)
 	wantKind(t, err, failure.Invalid)
 }
 
@@ -202,7 +203,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-func TestLastGood(t *testing.T) {
+func TestBefore(t *testing.T) {
 	c := catalog.New(vaulttest.New(t).Vault)
 	scoped := record("photos", "ffffff", noon.Add(3*time.Second), backup.Completed)
 	scoped.Scope.NoMetrics = true
@@ -222,7 +223,14 @@ func TestLastGood(t *testing.T) {
 		{0, backup.Scope{}, ""},
 		{time.Hour, backup.Scope{NoMetrics: true}, id("ffffff")},
 	} {
-		r, err := c.LastGood(t.Context(), "photos", test.scope, noon.Add(test.before))
+		b, err := c.Before(t.Context(), "photos", test.scope, noon.Add(test.before))
+		r := b.Good
+		if r != nil && (len(b.Each) == 0 || len(b.Each) > 2 || test.before == time.Hour && b.Each[0].ID != id("ffffff")) {
+			t.Errorf("before %v: of each scope %+v", test.before, b.Each)
+		}
+		if ended := map[time.Duration]backup.Status{time.Hour: backup.Failed, time.Millisecond: backup.Completed}[test.before]; test.scope == (backup.Scope{}) && b.Ended != ended {
+			t.Errorf("before %v: the last run ended %q", test.before, b.Ended)
+		}
 		if err != nil || (r == nil) != (test.want == "") || r != nil && r.ID != test.want {
 			t.Errorf("before %v: %+v, %v, want %s", test.before, r, err, test.want)
 		}

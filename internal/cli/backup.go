@@ -125,12 +125,6 @@ type listMessage struct {
 	Notified    string    `json:"notified"`
 }
 
-type archiveMessage struct {
-	Key   string `json:"key"`
-	Bytes int64  `json:"bytes"`
-	CRC32 string `json:"crc32"`
-}
-
 type finding struct {
 	Kind    string `json:"kind"`
 	Item    string `json:"item"`
@@ -149,8 +143,7 @@ func message(r catalog.Record) backupMessage {
 	return backupMessage{
 		Type: "backup", ID: r.ID, Source: r.Source, Scope: r.Scope.String(), Status: r.Status, Proof: r.Proof,
 		Documents: r.Documents, Objects: r.Objects, Bytes: r.Bytes, PackedObjects: r.PackedObjects, PackedBytes: r.PackedBytes,
-		Archive: archiveMessage{r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32},
-		Notes:   findings(r.Notes), Problems: findings(r.Problems),
+		Archive: archiveOf(r), Notes: findings(r.Notes), Problems: findings(r.Problems),
 	}
 }
 
@@ -169,7 +162,9 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 	c.say("  %s, proven: %s", r.Status, r.Proof)
 	c.say("  %s, %s, %s; packed %s, %s", count(r.Documents, "document"), count(r.Objects, "object"), plain.Size(r.Bytes),
 		count(r.PackedObjects, "object"), plain.Size(r.PackedBytes))
-	c.say("  archive %s, %s, CRC-32 %s", r.Archive.Key, plain.Size(r.Archive.Bytes), r.Archive.CRC32)
+	for _, line := range archiveLines(r) {
+		c.say("  %s", line)
+	}
 	c.sayFindings(r, 10)
 	c.say("  %s", told(r.Notified))
 	c.say("next: lifeboat verify %s", r.ID)
@@ -215,7 +210,7 @@ func told(n catalog.Notified) string {
 // mailedLink returns the address that the first recipient of the run's mail got, or "".
 func (c *cli) mailedLink(cmd *cobra.Command, s *session, r catalog.Record) string {
 	source, err := s.config.Source(string(r.Source))
-	if err != nil || r.Notified.Link == "" || len(source.Notify.To) == 0 || s.config.Serve.PublicURL == "" {
+	if err != nil || r.Notified.Link == "" || len(r.Archive.Files()) == 0 || len(source.Notify.To) == 0 || s.config.Serve.PublicURL == "" {
 		return ""
 	}
 	l, err := s.notifier().Links().Issue(cmd.Context(), r.Source, r.ID, source.Notify.To[0], link.Options{NeedsCode: r.Secrets && source.Link.Code})
@@ -235,7 +230,7 @@ func plural(n int, word string) string {
 // count is a number with its word.
 func count(n int, word string) string { return plain.Number(int64(n)) + " " + plural(n, word) }
 
-// notGood is the error of commands that need an archive.
+// notGood is the error of commands that need a backup that can be read.
 func notGood(r catalog.Record) error {
 	if r.Status.Good() {
 		return nil

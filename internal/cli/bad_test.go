@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"archive/zip"
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -348,21 +346,6 @@ func TestMailed(t *testing.T) {
 	}
 }
 
-// foreignZip writes a ZIP as other programs do.
-func (p *place) foreignZip(name string) {
-	p.Helper()
-	var b bytes.Buffer
-	z := zip.NewWriter(&b)
-	w, err := z.Create("hello.txt")
-	if err == nil {
-		_, err = io.WriteString(w, "hello")
-	}
-	if err = errors.Join(err, z.Close()); err != nil {
-		p.Fatal(err)
-	}
-	p.write(name, b.String())
-}
-
 // TestBadArchive: archives that are damaged, cut, or of another program.
 func TestBadArchive(t *testing.T) {
 	t.Parallel()
@@ -395,10 +378,6 @@ func TestBadArchive(t *testing.T) {
 	if _, err := os.Stat(p.path("never")); err == nil {
 		t.Error("a damaged archive was restored")
 	}
-	p.foreignZip("foreign.zip")
-	p.run("verify", "foreign.zip").complains(16, "lifeboat")
-	p.run("restore", "foreign.zip", "--to", "dir:never").complains(16, "lifeboat")
-
 	// The vault's own copy.
 	flip(t, p.path(filepath.Join("vault/buckets/vault", made.Archive.Key)), 1000)
 	p.run("verify", "latest", "-q").complains(13)

@@ -124,9 +124,10 @@ func (c *cli) completePath(cmd *cobra.Command, given []string, word string) ([]s
 // completions says what each command's arguments are.
 func (c *cli) completions(root *cobra.Command) {
 	for name, complete := range map[string]cobra.CompletionFunc{
-		"backup": c.completeSource, "list": c.completeSource, "show": c.completeBackup, "files": c.completeFile,
+		"backup": c.completeSource, "list": c.completeSource, "prune": c.completeSource, "show": c.completeBackup, "files": c.completeFile,
 		"get": c.completePath, "download": c.completeBackup, "link": c.completeBackup, "unlink": c.completeBackup,
 		"delete": c.completeBackup, "verify": c.completeFile, "restore": c.completeFile, "accept": c.completeBackup,
+		"archive": c.completeBackup,
 	} {
 		if cmd, _, err := root.Find([]string{name}); err == nil {
 			cmd.ValidArgsFunction = complete

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -16,23 +17,26 @@ import (
 )
 
 func (c *cli) deleteCommand() *cobra.Command {
-	var yes bool
+	var yes, now bool
 	cmd := &cobra.Command{
 		Use:   "delete BACKUP",
 		Short: "Delete a backup: its record is marked first, its bytes go after",
-		Long: `Delete a backup, its archive, its links, and the packs that no other backup of the source needs.
+		Long: `Delete a backup, its archive and its links. The packs that no other backup of the source needs are
+condemned: they go with the first prune or backup that is at least a day later. With --now they go at
+once, for who must erase; don't use it while a restore or a download of the source is under way.
 A delete that was interrupted is finished by the same command.
 
 Where nobody sits at a terminal it does not ask; the backup must be named by its whole id then, or
 with --yes.`,
 		Args: args(1, 1, "one backup"),
-		RunE: func(cmd *cobra.Command, given []string) error { return c.delete(cmd, given[0], yes) },
+		RunE: func(cmd *cobra.Command, given []string) error { return c.delete(cmd, given[0], yes, now) },
 	}
+	cmd.Flags().BoolVar(&now, "now", false, "don't wait a day before its packs go")
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "don't ask")
 	return cmd
 }
 
-func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
+func (c *cli) delete(cmd *cobra.Command, arg string, yes, now bool) error {
 	s, err := c.open(cmd.Context())
 	if err != nil {
 		return err
@@ -54,21 +58,43 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes bool) error {
 	if err != nil {
 		return err
 	}
-	freed, err := retention.Delete(cmd.Context(), s.vault, record, retention.Options{Holder: holder(), Stale: r.stale, Links: s.notifier().Links()})
+	freed, err := retention.Delete(cmd.Context(), s.vault, record, retention.Options{
+		Holder: holder(), Stale: r.stale, Links: s.notifier().Links(), Now: now,
+	})
 	if err != nil {
 		return err
 	}
 	if err := r.forget(record.ID); err != nil {
 		return err
 	}
-	c.message(struct {
-		Type  string `json:"message_type"`
-		ID    string `json:"id"`
-		Packs int    `json:"packs"`
-		Bytes int64  `json:"bytes"`
-	}{"delete", string(record.ID), freed.Packs, freed.Bytes})
-	c.say("deleted %s: %s freed", record.ID, plain.Size(freed.Bytes))
+	c.deleted(record.ID, freed)
 	return nil
+}
+
+// deleted says what a deletion has freed, and what goes later.
+func (c *cli) deleted(id backup.ID, freed retention.Freed) {
+	kept := ""
+	if freed.Kept != nil {
+		kept = freed.Kept.Error()
+	}
+	c.message(struct {
+		Type           string    `json:"message_type"`
+		ID             string    `json:"id"`
+		Packs          int       `json:"packs"`
+		Bytes          int64     `json:"bytes"`
+		Condemned      int       `json:"condemned"`
+		CondemnedBytes int64     `json:"condemned_bytes"`
+		Due            time.Time `json:"due,omitzero"`
+		Kept           string    `json:"kept,omitempty"` // why no pack was looked at
+	}{"delete", string(id), freed.Packs, freed.Bytes, freed.Condemned, freed.CondemnedBytes, freed.Due, kept})
+	c.say("deleted %s: %s freed", id, plain.Size(freed.Bytes))
+	if freed.Condemned > 0 {
+		c.say("%d %s of the source, %s, that no backup needs: the first prune or backup after %s frees that", freed.Condemned, plural(freed.Condemned, "pack"),
+			plain.Size(freed.CondemnedBytes), moment(freed.Due))
+	}
+	if freed.Kept != nil {
+		c.warn("no pack of the source can be freed yet: %v", freed.Kept)
+	}
 }
 
 // confirm asks a person; where nobody sits at a terminal the command itself is the answer.

@@ -2,82 +2,319 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
+	"slices"
+	"strings"
 
 	"lifeboat/internal/app/linkding"
+	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/verify"
+	"lifeboat/internal/zipcheck"
 )
 
-// foreign opens an archive that another program made and lifeboat knows: so far that of linkding's full_backup. It
-// returns nil for any other file. An archive that the other program left broken is Corrupt, with the reason.
-func foreign(ctx context.Context, name string) (*linkding.FullBackup, func(), error) {
-	info, err := os.Stat(name)
-	if err != nil || !info.Mode().IsRegular() { // a pipe would never answer
-		return nil, nil, nil // whoever opens it next says so better
+// foreignZIP is an archive that another program made. Nobody signed it.
+type foreignZIP struct {
+	name   string
+	file   *os.File
+	size   int64
+	report *zipcheck.Report
+}
+
+func (f *foreignZIP) close() { f.file.Close() }
+
+// foreign opens a file that is not lifeboat's as a ZIP of another program, and checks its structure and names; own is
+// why the reader of lifeboat's archives refused it. A ZIP that has lifeboat's own entries is no other program's: it
+// was changed or is forged, and is refused, not read in part.
+func (c *cli) foreign(ctx context.Context, name string, own error) (*foreignZIP, error) {
+	if kind := failure.KindOf(own); kind != failure.Corrupt && kind != failure.Invalid {
+		return nil, own
 	}
-	file, err := os.Open(name)
+	file, err := os.Open(name) // it is a regular file, or own would be of another kind
 	if err != nil {
-		return nil, nil, nil
+		return nil, own
 	}
-	closeFile := func() { file.Close() }
-	verdict, err := linkding.Recognise(file, info.Size())
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, own
+	}
+	f := &foreignZIP{name: name, file: file, size: info.Size()}
+	limits := zipcheck.Limits{Entries: 1_000_000, Names: 128 << 20} // somebody waits for it, with a whole machine
+	if f.report, err = zipcheck.Check(ctx, file, f.size, limits, zipcheck.Strict); err != nil {
+		f.close()
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if f.pretends() {
+		f.close()
+		return nil, own
+	}
+	return f, nil
+}
+
+// pretends reports whether the archive has entries that only lifeboat writes.
+func (f *foreignZIP) pretends() bool {
+	own := []string{manifest.SealInArchive, manifest.PathInArchive}
+	return slices.ContainsFunc(f.report.Entries, func(e zipcheck.Entry) bool { return slices.Contains(own, e.Name) })
+}
+
+// readForeign reads every content of an archive that was not rejected.
+func (c *cli) readForeign(ctx context.Context, f *foreignZIP) error {
+	if f.report.Verdict == zipcheck.Reject {
+		return nil
+	}
+	reporter := c.reporter()
+	reporter.Phase("verify", int64(len(f.report.Entries)), f.report.Bytes)
+	defer reporter.Done()
+	if err := f.report.Read(ctx, reporter.Add); err != nil {
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	return nil
+}
+
+// foreignMessage is what `verify` and `restore` say of a foreign archive to robots. Its fields are fixed.
+type foreignMessage struct {
+	Type    string                `json:"message_type"`
+	Verdict string                `json:"verdict"`
+	Counts  map[zipcheck.Word]int `json:"counts"`
+	Reasons []foreignReason       `json:"reasons"`
+}
+
+type foreignReason struct {
+	Verdict string        `json:"verdict"`
+	Word    zipcheck.Word `json:"word"`
+	Entry   int           `json:"entry"` // -1: the archive
+	Name    string        `json:"name,omitempty"`
+	Text    string        `json:"text"`
+}
+
+func (r foreignReason) String() string {
+	if r.Entry < 0 {
+		return fmt.Sprintf("%s: %s", r.Word, r.Text)
+	}
+	return fmt.Sprintf("%s: entry %d, %s: %s", r.Word, r.Entry, r.Name, r.Text)
+}
+
+// sayForeign says the verdict with all its reasons.
+func (c *cli) sayForeign(f *foreignZIP) {
+	m := foreignMessage{Type: "foreign archive", Verdict: f.report.Verdict.String(), Counts: f.report.Counts, Reasons: []foreignReason{}}
+	listed := map[zipcheck.Word]int{}
+	for _, r := range f.report.Reasons {
+		m.Reasons = append(m.Reasons, foreignReason{r.Verdict.String(), r.Word, r.Entry, r.Name, r.Text})
+	}
+	c.message(m)
+	c.say("%s: %s", plain.Text(f.name), f.report)
+	for _, r := range m.Reasons {
+		if listed[r.Word]++; listed[r.Word] <= 10 {
+			c.say("  %s: %s", r.Verdict, r)
+		} else if listed[r.Word] == 11 {
+			c.say("  … and %d more of %s: --json lists them", f.report.Counts[r.Word]-10, r.Word)
+		}
+	}
+}
+
+// refused is the error of an archive that was rejected.
+func (c *cli) refused(f *foreignZIP) error {
+	err := failure.New(failure.Corrupt, "%s is refused: %s", f.name, strings.TrimPrefix(f.report.String(), "reject:")).
+		WithHint("get the archive again from where it was made; nothing of it was used")
+	if f.report.Counts[zipcheck.Unreadable] > 0 {
+		return err.WithHint("was the download complete? Nothing of the file was used")
+	}
+	return err
+}
+
+// verifyForeign checks a file that is not lifeboat's.
+func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
+	f, err := c.foreign(ctx, name, own)
+	if err != nil {
+		return c.unreadable(name, err)
+	}
+	defer f.close()
+	if err := c.readForeign(ctx, f); err != nil {
+		return err
+	}
+	b, appErr := f.linkding(ctx)
+	c.sayForeign(f)
+	message := verifyMessage{Type: "verify", OK: f.report.Verdict != zipcheck.Reject && appErr == nil, Signature: string(manifest.Unsigned), Problems: []finding{}}
+	message.Entries, message.Bytes = len(f.report.Entries), f.report.Bytes
+	for _, r := range f.report.Reasons {
+		if r.Verdict == zipcheck.Reject {
+			message.Problems = append(message.Problems, finding{string(r.Word), r.Name, r.Text})
+		}
+	}
+	if appErr != nil {
+		message.Problems = append(message.Problems, finding{"corrupt", name, appErr.Error()})
+	}
+	c.message(message)
+	switch {
+	case !message.OK && appErr != nil:
+		return appErr
+	case !message.OK:
+		return c.refused(f)
+	}
+	if b != nil {
+		c.sayLinkding(name, b)
+	}
+	c.say("%s: foreign archive: structure and checksums are sound; nobody signed it: %s entries, %s",
+		plain.Text(name), plain.Number(int64(message.Entries)), plain.Size(message.Bytes))
+	return nil
+}
+
+// linkding opens the archive as one of linkding's full_backup, if it is that; nil: it is another's, or rejected. An
+// archive that linkding left broken is Corrupt, with the reason.
+func (f *foreignZIP) linkding(ctx context.Context) (*linkding.FullBackup, error) {
+	const nothing = 22 // bytes, of what a failed full_backup leaves
+	database := func(e zipcheck.Entry) bool { return e.Name == "db.sqlite3" }
+	if f.report.Verdict == zipcheck.Reject || f.size != nothing && !slices.ContainsFunc(f.report.Entries, database) {
+		return nil, nil // linkding's reader needs not look at the list again
+	}
+	verdict, err := linkding.Recognise(f.file, f.size)
 	if err != nil || verdict == linkding.Foreign {
-		closeFile()
-		return nil, nil, err
+		return nil, err
 	}
-	b, err := linkding.OpenFullBackup(ctx, file, info.Size(), linkding.FullBackupOptions{})
+	b, err := linkding.OpenFullBackup(ctx, f.file, f.size, linkding.FullBackupOptions{})
 	if err != nil {
-		closeFile()
-		return nil, nil, fmt.Errorf("%s: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", f.name, err)
 	}
-	return b, closeFile, nil
+	return b, nil
 }
 
-// foreignReport is what is known of a checked foreign archive: nobody has signed it.
-func foreignReport(b *linkding.FullBackup) verify.Report {
-	r := verify.Report{OK: true, Signature: manifest.Unsigned}
-	for _, e := range b.Entries() {
-		r.Entries++
-		r.Bytes += e.Size
-	}
-	return r
-}
-
-func (c *cli) sayForeign(name string, b *linkding.FullBackup) {
+func (c *cli) sayLinkding(name string, b *linkding.FullBackup) {
 	counts := b.Facts.Counts
 	c.say("%s is an archive of linkding's full_backup: %d bookmarks, %d tags, %d users; schema %s",
-		name, counts["bookmarks"], counts["tags"], counts["users"], b.Facts.Versions["schema"])
+		plain.Text(name), counts["bookmarks"], counts["tags"], counts["users"], b.Facts.Versions["schema"])
 	for _, f := range b.Findings {
 		c.say("  %s: %s", f.Severity, findingLine(f))
 	}
 }
 
-func (c *cli) verifyForeign(name string, b *linkding.FullBackup) error {
-	c.sayForeign(name, b)
-	return c.verdict(name, foreignReport(b))
-}
-
-func (c *cli) restoreForeign(ctx context.Context, name string, b *linkding.FullBackup, to string, into bool) error {
-	c.sayForeign(name, b)
-	if err := refuse(to, into); err != nil {
+// restoreForeign writes the files of an archive that is not lifeboat's below a folder, after every byte was checked.
+// linkding's own check proves an archive of full_backup; any other needs --trust.
+func (c *cli) restoreForeign(ctx context.Context, name string, own error, o restoreOptions) error {
+	f, err := c.foreign(ctx, name, own)
+	if err != nil {
 		return err
 	}
-	folder, err := restore.OpenFolder(to, into)
+	defer f.close()
+	b, err := f.linkding(ctx)
 	if err != nil {
-		return inaccessible(to, err)
+		return err
 	}
-	defer folder.Close()
-	result, err := folder.RestoreForeign(func(put func(manifest.Entry, io.Reader) error) error {
+	if f.report.Verdict != zipcheck.Reject {
+		if err := foreignTarget(name, o, b != nil); err != nil {
+			return err
+		}
+	}
+	if err := c.readForeign(ctx, f); err != nil {
+		return err
+	}
+	c.sayForeign(f)
+	if f.report.Verdict == zipcheck.Reject {
+		return c.refused(f)
+	}
+	each := f.each(ctx)
+	if b != nil {
+		c.sayLinkding(name, b)
+		each = eachOfLinkding(ctx, b)
+	}
+	return c.extract(each, f, o)
+}
+
+// foreignTarget refuses early what cannot be.
+func foreignTarget(name string, o restoreOptions, proven bool) error {
+	switch {
+	case o.folder == "":
+		return failure.New(failure.Usage, "%s is an archive of another program: it is restored to a folder only", name).
+			WithHint("lifeboat restore %s --to dir:PATH", name)
+	case !proven && !o.trust:
+		return failure.New(failure.Denied, "%s is an archive of another program: nobody signed it", name).
+			WithHint("if you know where it is from: lifeboat restore %s --to dir:%s --trust", name, o.folder)
+	}
+	return refuse(o.folder, o.into)
+}
+
+// put writes one entry.
+type put = func(e manifest.Entry, content io.Reader) error
+
+// each hands every entry to put, under the name that this system can have.
+func (f *foreignZIP) each(ctx context.Context) func(put) error {
+	return func(put put) error {
+		for i := range f.report.Entries {
+			e := &f.report.Entries[i]
+			if e.Shadowed {
+				continue
+			}
+			body, err := f.report.Open(ctx, i)
+			if err != nil {
+				return err
+			}
+			entry := manifest.Entry{Path: e.Path(runtime.GOOS), Size: e.Size, Modified: e.Modified()}
+			if perm := e.Perm(); perm != 0 && perm&0o077 == 0 && !e.Dir() {
+				entry.Mode = 0o600 // private there, private here; no other mode of a stranger is taken over
+			}
+			if err := errors.Join(put(entry, body), body.Close(), ctx.Err()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func eachOfLinkding(ctx context.Context, b *linkding.FullBackup) func(put) error {
+	return func(put put) error {
 		return b.Restore(ctx, func(e linkding.Entry, body io.Reader) error {
 			return put(manifest.Entry{Path: e.Path, Size: e.Size, Modified: e.Modified, Mode: uint32(e.Mode.Perm()), Secret: e.Secret}, body)
 		})
-	})
+	}
+}
+
+func (c *cli) extract(each func(put) error, f *foreignZIP, o restoreOptions) error {
+	report := verify.Report{OK: true, Signature: manifest.Unsigned, Entries: len(f.report.Entries), Bytes: f.report.Bytes}
+	wanted, chosen := amount{}, o.chosen()
+	for i := range f.report.Entries {
+		if e := &f.report.Entries[i]; chosen == nil || chosen(e.Path(runtime.GOOS)) {
+			wanted.entries, wanted.bytes = wanted.entries+1, wanted.bytes+e.Size
+		}
+	}
+	if chosen != nil {
+		if unused := o.only.Unused(); len(unused) > 0 {
+			return failure.New(failure.NotFound, "nothing in the archive matches --only %s", unused[0]).
+				WithHint("`lifeboat files %s` lists the paths; a pattern starts at the first of their folders", f.name)
+		}
+	}
+	folder, err := restore.OpenFolder(o.folder, o.into)
+	if err != nil {
+		return inaccessible(o.folder, err)
+	}
+	defer folder.Close()
+	folder.Only(chosen)
+	result, err := folder.RestoreForeign(each)
 	if err != nil {
 		return err
 	}
-	return c.restored(to, foreignReport(b), result)
+	return c.restored(o.folder, report, result, wanted, o)
+}
+
+// listForeign lists the entries of an archive that is not lifeboat's.
+func (c *cli) listForeign(ctx context.Context, name string, own error) error {
+	f, err := c.foreign(ctx, name, own)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	if f.report.Verdict == zipcheck.Reject {
+		c.sayForeign(f)
+		return c.refused(f)
+	}
+	for i := range f.report.Entries {
+		e := &f.report.Entries[i]
+		c.listed(manifest.Entry{Path: e.Name, Size: e.Size, CRC32: manifest.CRC(e.CRC32), Modified: e.Modified()})
+	}
+	return nil
 }

@@ -85,7 +85,7 @@ func TestOnFullDisk(t *testing.T) {
 	p.remove("small/filler")
 	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored", "--into-existing").exits(0)
 	p.run("download", earlier.ID, "-q", "-o", "photos.zip").exits(0)
-	p.run("delete", earlier.ID, "-y").exits(0)
+	p.run("delete", earlier.ID, "-y", "--now").exits(0)
 	p.good(p.backup(0).ID)
 }
 

@@ -1,11 +1,12 @@
 package cli
 
 import (
-	"fmt"
+	"context"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
 	"lifeboat/internal/vault"
@@ -21,8 +22,8 @@ func (c *cli) linkCommand() *cobra.Command {
 "lifeboat unlink" withdraws it. "lifeboat serve" must run to answer it. Where the archive holds
 secrets the page asks for the code that is printed with the link: hand it over by another way.
 
-With --direct, print a presigned URL of the store instead: 15 minutes, no page, no code, no way to
-withdraw it.`,
+With --direct, print a presigned URL of the store instead, one for each volume of a split archive: 15
+minutes, no page, no code, no way to withdraw it.`,
 		Args: args(1, 1, "one backup"),
 		RunE: func(cmd *cobra.Command, given []string) error { return c.link(cmd, given[0], direct, ttl) },
 	}
@@ -38,6 +39,7 @@ type linkMessage struct {
 	URL     string    `json:"url"`
 	Expires time.Time `json:"expires"`
 	Code    string    `json:"code,omitempty"`
+	Volume  int       `json:"volume,omitzero"` // of a split archive, with --direct
 }
 
 func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duration) error {
@@ -51,19 +53,11 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 		return err
 	}
 	defer s.close()
+	if err := noArchive(record); err != nil {
+		return err
+	}
 	if direct {
-		const lasts = 15 * time.Minute
-		expires := time.Now().Add(lasts)
-		url, err := s.vault.Presign(ctx, vault.Key(record.Archive.Key), fmt.Sprintf("%s-%s.zip", record.Source, record.ID), lasts)
-		if err != nil {
-			return err
-		}
-		if s.server != nil && s.server.Started() {
-			c.warn("the vault's server ends with this command: the URL works while `lifeboat serve` runs on this machine")
-		}
-		c.message(linkMessage{Type: "link", Backup: string(record.ID), URL: url, Expires: expires.UTC()})
-		c.say("%s", url)
-		return nil
+		return c.directLink(ctx, s, record)
 	}
 	if _, err := s.signer(); err != nil {
 		return err
@@ -85,6 +79,29 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 	}
 	c.say("until %s, while `lifeboat serve` runs; lifeboat unlink %s withdraws it", moment(made.Expires), record.ID)
 	c.message(m)
+	return nil
+}
+
+// directLink prints a presigned URL for each file of the archive.
+func (c *cli) directLink(ctx context.Context, s *session, record catalog.Record) error {
+	const lasts = 15 * time.Minute
+	if s.server != nil && s.server.Started() {
+		c.warn("the vault's server ends with this command: the URL works while `lifeboat serve` runs on this machine")
+	}
+	files := record.Archive.Files()
+	for i, f := range files {
+		expires := time.Now().Add(lasts)
+		url, err := s.vault.Presign(ctx, vault.Key(f.Key), browserName(record, f), lasts)
+		if err != nil {
+			return err
+		}
+		m := linkMessage{Type: "link", Backup: string(record.ID), URL: url, Expires: expires.UTC()}
+		if len(files) > 1 {
+			m.Volume = i + 1
+		}
+		c.message(m)
+		c.say("%s", url)
+	}
 	return nil
 }
 

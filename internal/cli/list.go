@@ -54,13 +54,13 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 	slices.SortFunc(records, func(a, b catalog.Record) int { return a.Started.Compare(b.Started) })
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	if len(records) > 0 && !c.json {
-		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tSCOPE\tNAME")
+		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tARCHIVE\tSCOPE\tNAME")
 	}
 	for _, r := range records {
 		c.message(listed(r))
 		if !c.json {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
-				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), proofWord(r), r.Scope, plain.Text(r.Name))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
+				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), proofWord(r), archiveWord(r), r.Scope, plain.Text(r.Name))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -163,19 +163,42 @@ func rows(r catalog.Record) [][2]string {
 	if !r.Status.Good() {
 		return out
 	}
-	return append(out,
+	out = append(out,
 		[2]string{"took", plain.Duration(r.Finished.Sub(r.Started))},
 		[2]string{"documents", plain.Number(int64(r.Documents))},
 		[2]string{"objects", plain.Number(int64(r.Objects))},
 		[2]string{"size", fmt.Sprintf("%s (%d bytes)", plain.Size(r.Bytes), r.Bytes)},
 		[2]string{"packed", fmt.Sprintf("%s objects, %s", plain.Number(int64(r.PackedObjects)), plain.Size(r.PackedBytes))},
-		[2]string{"archive", fmt.Sprintf("%s, %d bytes, CRC-32 %s", r.Archive.Key, r.Archive.Bytes, r.Archive.CRC32)},
+	)
+	out = append(out, archiveRows(r)...)
+	return append(out,
 		[2]string{"manifest", fmt.Sprintf("%d entries, SHA-256 %s, signed by %s", r.Manifest.Entries, r.Manifest.SHA256, r.Manifest.Signer)},
 		[2]string{"proven", fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))},
 		[2]string{"damage", r.Damage},
 		[2]string{"secrets", yes[r.Secrets]},
 		[2]string{"told", told(r.Notified)},
 	)
+}
+
+// archiveRows lists every file of the archive.
+func archiveRows(r catalog.Record) [][2]string {
+	files := r.Archive.Files()
+	if len(files) == 0 {
+		line, _ := strings.CutPrefix(archiveLines(r)[0], "no archive: ")
+		return [][2]string{{"archive", "none: " + line}}
+	}
+	var rows [][2]string
+	if len(files) > 1 {
+		rows = append(rows, [2]string{"archive", fmt.Sprintf("%s, %d bytes", count(len(files), "volume"), r.Archive.Bytes)})
+	}
+	for i, f := range files {
+		label := "archive"
+		if len(files) > 1 {
+			label = fmt.Sprintf("volume %d", i+1)
+		}
+		rows = append(rows, [2]string{label, fmt.Sprintf("%s, %d bytes, CRC-32 %s", f.Key, f.Bytes, f.CRC32)})
+	}
+	return rows
 }
 
 func moment(t time.Time) string {

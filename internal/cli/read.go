@@ -19,6 +19,7 @@ import (
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
@@ -86,6 +87,9 @@ func (c *cli) filesCommand() *cobra.Command {
 		Args:  args(1, 1, "one backup or archive"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			image, _, closeImage, err := c.image(cmd.Context(), given[0])
+			if err != nil && looksLikeFile(given[0]) {
+				return c.listForeign(cmd.Context(), given[0], err)
+			}
 			if err != nil {
 				return err
 			}
@@ -94,20 +98,25 @@ func (c *cli) filesCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				c.message(struct {
-					Type   string `json:"message_type"`
-					Path   string `json:"path"`
-					Size   int64  `json:"size"`
-					CRC32  string `json:"crc32"`
-					SHA256 string `json:"sha256"`
-					Time   string `json:"modified"`
-					Kind   string `json:"type,omitempty"`
-				}{"entry", e.Path, e.Size, e.CRC32.String(), e.SHA256, e.Modified.Format("2006-01-02T15:04:05Z07:00"), e.Type})
-				c.say("%12d  %s  %s", e.Size, e.Modified.Local().Format("2006-01-02 15:04"), plain.Text(e.Path))
+				c.listed(e)
 			}
 			return nil
 		},
 	}
+}
+
+// listed shows one entry of a backup.
+func (c *cli) listed(e manifest.Entry) {
+	c.message(struct {
+		Type   string `json:"message_type"`
+		Path   string `json:"path"`
+		Size   int64  `json:"size"`
+		CRC32  string `json:"crc32"`
+		SHA256 string `json:"sha256"`
+		Time   string `json:"modified"`
+		Kind   string `json:"type,omitempty"`
+	}{"entry", e.Path, e.Size, e.CRC32.String(), e.SHA256, e.Modified.Format("2006-01-02T15:04:05Z07:00"), e.Type})
+	c.say("%12d  %s  %s", e.Size, e.Modified.Local().Format("2006-01-02 15:04"), plain.Text(e.Path))
 }
 
 func (c *cli) getCommand() *cobra.Command {
@@ -187,43 +196,127 @@ func unwritable(name string, err error) error {
 func (c *cli) downloadCommand() *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
-		Use:     "download BACKUP",
-		Short:   "Write the archive of a backup to a file and check it",
+		Use:   "download BACKUP",
+		Short: "Write the archive of a backup to a file and check it",
+		Long: `Write the archive of a backup to a file and check its size and CRC-32.
+
+A split archive becomes a file for each volume: with -o photos.zip, photos.v001.zip and so on. Volumes
+that are there already with the right bytes are left alone: run the same command again after an
+interruption.`,
 		Example: "  lifeboat download latest -o photos.zip",
 		Args:    args(1, 1, "one backup"),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			s, record, err := c.find(cmd.Context(), given[0])
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			if output == "-" {
-				return c.fetch(cmd.Context(), s, record, c.out)
-			}
-			if output == "" {
-				output = fmt.Sprintf("%s-%s.zip", record.Source, record.ID)
-			}
-			if err := newFile(output, func(w io.Writer) error { return c.fetch(cmd.Context(), s, record, w) }); err != nil {
-				return err
-			}
-			c.message(struct {
-				Type  string `json:"message_type"`
-				ID    string `json:"id"`
-				File  string `json:"file"`
-				Bytes int64  `json:"bytes"`
-				CRC32 string `json:"crc32"`
-			}{"download", string(record.ID), output, record.Archive.Bytes, record.Archive.CRC32})
-			c.say("%s: %s, CRC-32 %s as recorded", output, plain.Size(record.Archive.Bytes), record.Archive.CRC32)
-			return nil
-		},
+		RunE:    func(cmd *cobra.Command, given []string) error { return c.download(cmd.Context(), given[0], output) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, - for standard output; default: SOURCE-BACKUP.zip")
 	return cmd
 }
 
-// fetch copies the archive to w and checks size and CRC-32 on the way.
-func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, w io.Writer) error {
-	body, _, err := s.vault.Open(ctx, vault.Key(record.Archive.Key), 0, record.Archive.Bytes)
+func (c *cli) download(ctx context.Context, arg, output string) error {
+	s, record, err := c.find(ctx, arg)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if err := noArchive(record); err != nil {
+		return err
+	}
+	files := record.Archive.Files()
+	if output == "-" {
+		if len(files) > 1 {
+			return failure.New(failure.Usage, "the archive of %s has %d volumes: they cannot go to standard output one behind the other", record.ID, len(files)).
+				WithHint("lifeboat download %s -o %s.zip", record.ID, record.Source)
+		}
+		return c.fetch(ctx, s, record, files[0], c.out)
+	}
+	if output == "" {
+		output = fmt.Sprintf("%s-%s.zip", record.Source, record.ID)
+	}
+	if len(files) > 1 {
+		return c.downloadVolumes(ctx, s, record, output)
+	}
+	if err := newFile(output, func(w io.Writer) error { return c.fetch(ctx, s, record, files[0], w) }); err != nil {
+		return err
+	}
+	c.downloaded(record, output, files[0], 0)
+	return nil
+}
+
+// downloadVolumes writes the volumes of a split archive beside one another. A file of theirs that has other bytes is
+// found before the first is written.
+func (c *cli) downloadVolumes(ctx context.Context, s *session, record catalog.Record, output string) error {
+	stem := output
+	if end := len(output) - len(".zip"); end > 0 && strings.EqualFold(output[end:], ".zip") {
+		stem = output[:end]
+	}
+	files := record.Archive.Files()
+	names, there := make([]string, len(files)), make([]bool, len(files))
+	for i, f := range files {
+		names[i] = fmt.Sprintf("%s.v%03d.zip", stem, i+1)
+		var err error
+		if there[i], err = isVolume(ctx, names[i], f); err != nil {
+			return err
+		}
+	}
+	for i, f := range files {
+		if !there[i] {
+			if err := newFile(names[i], func(w io.Writer) error { return c.fetch(ctx, s, record, f, w) }); err != nil {
+				return err
+			}
+		}
+		c.downloaded(record, names[i], f, i+1)
+	}
+	c.say("%s: all %s; each is a ZIP of its own, and `lifeboat restore %s` takes all of them", record.ID, count(len(files), "volume"), names[0])
+	return nil
+}
+
+// isVolume reports whether a file is there and has the bytes of a volume; Conflict where it has others.
+func isVolume(ctx context.Context, name string, f catalog.Volume) (bool, error) {
+	other := failure.New(failure.Conflict, "%s exists already, with other bytes", name).WithHint("name another file, or remove it first")
+	info, err := os.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return false, nil
+	case err != nil:
+		return false, unwritable(name, err)
+	case !info.Mode().IsRegular() || info.Size() != f.Bytes:
+		return false, other
+	}
+	file, err := os.Open(name)
+	if err != nil {
+		return false, other
+	}
+	defer file.Close()
+	sum := crc32.NewIEEE()
+	stop := context.AfterFunc(ctx, func() { file.Close() })
+	defer stop()
+	if _, err := io.Copy(sum, file); err != nil {
+		return false, errors.Join(ctx.Err(), other)
+	}
+	if fmt.Sprintf("%08x", sum.Sum32()) != f.CRC32 {
+		return false, other
+	}
+	return true, nil
+}
+
+// downloaded says that a file was written; volume is its number in a split archive, or 0.
+func (c *cli) downloaded(record catalog.Record, name string, f catalog.Volume, volume int) {
+	c.message(struct {
+		Type   string `json:"message_type"`
+		ID     string `json:"id"`
+		File   string `json:"file"`
+		Bytes  int64  `json:"bytes"`
+		CRC32  string `json:"crc32"`
+		Volume int    `json:"volume,omitzero"`
+	}{"download", string(record.ID), name, f.Bytes, f.CRC32, volume})
+	c.say("%s: %s, CRC-32 %s as recorded", name, plain.Size(f.Bytes), f.CRC32)
+}
+
+// fetch copies a file of the archive to w and checks size and CRC-32 on the way.
+func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, f catalog.Volume, w io.Writer) error {
+	body, _, err := s.vault.Open(ctx, vault.Key(f.Key), 0, f.Bytes)
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		return failure.New(failure.NotFound, "%s is not in the vault any more", f.Key).WithHint("`lifeboat archive %s` makes it again", record.ID)
+	}
 	if err != nil {
 		return err
 	}
@@ -232,15 +325,15 @@ func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, w io
 	if c.json && w == c.out {
 		reporter = nil // the archive goes where its lines would go
 	}
-	reporter.Phase("download", 0, record.Archive.Bytes)
+	reporter.Phase("download", 0, f.Bytes)
 	defer reporter.Done()
 	sum := crc32.NewIEEE()
 	n, err := io.Copy(io.MultiWriter(w, sum, tick(reporter.Add)), body)
 	if err != nil {
 		return fmt.Errorf("download the archive of %s: %w", record.ID, err)
 	}
-	if got := fmt.Sprintf("%08x", sum.Sum32()); n != record.Archive.Bytes || got != record.Archive.CRC32 {
-		return failure.New(failure.Corrupt, "the archive of %s has %d bytes with CRC-32 %s, its record says %d with %s", record.ID, n, got, record.Archive.Bytes, record.Archive.CRC32).
+	if got := fmt.Sprintf("%08x", sum.Sum32()); n != f.Bytes || got != f.CRC32 {
+		return failure.New(failure.Corrupt, "%s has %d bytes with CRC-32 %s, the record says %d with %s", f.Key, n, got, f.Bytes, f.CRC32).
 			WithHint("`lifeboat verify %s` says which entries are damaged", record.ID)
 	}
 	return nil

@@ -93,7 +93,7 @@ Start with:
 	})
 	root.AddCommand(
 		c.initCommand(), c.backupCommand(), c.listCommand(), c.showCommand(), c.filesCommand(), c.getCommand(),
-		c.downloadCommand(), c.linkCommand(), c.unlinkCommand(), c.deleteCommand(), c.verifyCommand(),
+		c.archiveCommand(), c.downloadCommand(), c.linkCommand(), c.unlinkCommand(), c.deleteCommand(), c.pruneCommand(), c.verifyCommand(),
 		c.restoreCommand(), c.doctorCommand(), c.statusCommand(), c.acceptCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(), c.configCommand(),
 	)
 	c.completions(root)

@@ -33,6 +33,7 @@ type session struct {
 	key     *keyring.Key  // nil: this machine cannot sign for the vault
 	server  *local.Server // nil: the vault is remote
 	log     *slog.Logger
+	learn   bool // the vault was made just now, on a store that is not AWS
 	anew    bool // the vault was made just now, though this machine has the keys of others
 }
 
@@ -91,8 +92,11 @@ func (s *session) connect(ctx context.Context, c *cli) error {
 			return err
 		}
 		client, err := vault.Connect(ctx, store)
+		if err != nil {
+			return err
+		}
 		s.vault = vault.New(client, location.Bucket.Name, nil)
-		return err
+		return nil
 	}
 	server, err := local.Attach(ctx, location.Folder, c.log)
 	if err != nil {
@@ -124,6 +128,9 @@ func (s *session) identify(ctx context.Context) error {
 		return err
 	}
 	s.about = about
+	if err := s.able(ctx); err != nil {
+		return err
+	}
 	key, err := s.ring().Load(about.ID)
 	switch {
 	case err == nil && !key.Public().Equal(ed25519.PublicKey(about.PublicKey)):
@@ -135,6 +142,18 @@ func (s *session) identify(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// able learns what a store that is not AWS can do: once, when its vault is made.
+func (s *session) able(ctx context.Context) error {
+	if s.server != nil {
+		return nil
+	}
+	if s.learn {
+		_, err := s.vault.Learn(ctx)
+		return err
+	}
+	return s.vault.Able(ctx)
 }
 
 func (s *session) ring() keyring.Ring {
@@ -151,6 +170,7 @@ func (s *session) create(ctx context.Context) (vault.Description, error) {
 		return vault.Description{}, err
 	}
 	s.anew = len(s.ring().All()) > 0
+	s.learn = s.config.Vault.Remote() && s.config.Vault.Bucket.Endpoint != ""
 	if err := s.ring().Store(key); err != nil {
 		return vault.Description{}, err
 	}

@@ -17,7 +17,8 @@ import (
 )
 
 func (c *cli) verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var deep bool
+	cmd := &cobra.Command{
 		Use:   "verify BACKUP|FILE.zip",
 		Short: "Read every byte again and hold it against the signed manifest",
 		Long: `Read every byte of a backup (its packs, and its archive in the vault) or of an archive file again
@@ -28,28 +29,38 @@ The signature is one of:
   unknown signer   signed, with a key that is not known here
   unsigned
 
+With --deep every pack that a backup needs, or all backups of a source, or all there are, is read as a
+whole, each once, also the bytes of it that no backup needs any more.
+
+A ZIP of another program has no signature: its structure, its names and the checksums of its contents
+are checked, and everything that speaks against it is listed.
+
 Exit codes: 0 everything matches, 13 something does not.`,
 		Example: "  lifeboat verify latest\n  lifeboat verify photos.zip",
-		Args:    args(1, 1, "one backup or archive"),
+		Args: func(cmd *cobra.Command, given []string) error {
+			if deep {
+				return args(0, 1, "with --deep one backup, one source, or nothing")(cmd, given)
+			}
+			return args(1, 1, "one backup or archive")(cmd, given)
+		},
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if deep {
+				return c.verifyDeep(cmd.Context(), given)
+			}
 			if looksLikeFile(given[0]) {
 				return c.verifyFile(cmd.Context(), given[0])
 			}
 			return c.verifyBackup(cmd.Context(), given[0])
 		},
 	}
+	cmd.Flags().BoolVar(&deep, "deep", false, "read whole packs: of a backup, of a source, or of all sources")
+	return cmd
 }
 
 func (c *cli) verifyFile(ctx context.Context, name string) error {
-	if b, done, err := foreign(ctx, name); err != nil {
-		return c.unreadable(name, err)
-	} else if b != nil {
-		defer done()
-		return c.verifyForeign(name, b)
-	}
 	image, file, err := verify.OpenFile(ctx, name)
 	if err != nil {
-		return c.unreadable(name, err)
+		return c.verifyForeign(ctx, name, err)
 	}
 	defer file.Close()
 	report, err := c.whole(ctx, image, c.fileKeys(), 0, 0)
@@ -128,6 +139,8 @@ type verifyMessage struct {
 	Entries   int       `json:"entries"`
 	Bytes     int64     `json:"bytes"`
 	Problems  []finding `json:"problems"`
+	Volume    int       `json:"volume,omitzero"`  // of a file that is a volume of a split archive
+	Volumes   int       `json:"volumes,omitzero"` // of that archive
 }
 
 func (c *cli) verdict(name string, r verify.Report) error {
@@ -135,9 +148,11 @@ func (c *cli) verdict(name string, r verify.Report) error {
 	if signature == "" {
 		signature = "invalid"
 	}
-	c.message(verifyMessage{
-		"verify", r.OK, signature, r.Entries, r.Bytes, findings(r.Problems),
-	})
+	m := verifyMessage{Type: "verify", OK: r.OK, Signature: signature, Entries: r.Entries, Bytes: r.Bytes, Problems: findings(r.Problems)}
+	if v := r.Header.Volume; v != nil {
+		m.Volume, m.Volumes = v.Number, len(v.All)
+	}
+	c.message(m)
 	for i, f := range r.Problems {
 		if i == 10 {
 			c.say("  … and %d more: --json lists them", len(r.Problems)-i)
@@ -150,6 +165,9 @@ func (c *cli) verdict(name string, r verify.Report) error {
 			WithHint("restore from another backup or another copy of this one, and make a new backup")
 	}
 	c.say("%s: every byte matches: %s entries, %s; %s", name, plain.Number(int64(r.Entries)), plain.Size(r.Bytes), signatureWords(r))
+	if r.Header.Volume != nil {
+		c.sayVolume(name, *r.Header.Volume)
+	}
 	return nil
 }
 

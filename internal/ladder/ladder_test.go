@@ -21,7 +21,7 @@ import (
 // rungs are the layers from the bottom up: the way of the data from left to right. Packages of one rung don't
 // import one another. A "*" stands for one element; each package that it matches stands for itself.
 var rungs = [][]string{
-	{"internal/failure", "internal/zipfmt", "internal/plain"},
+	{"internal/failure", "internal/zipfmt", "internal/plain", "internal/lines"},
 	{"internal/zipcheck"},
 	{"internal/secret", "internal/progress", "internal/netguard", "workflow"},
 	{"internal/backup"},

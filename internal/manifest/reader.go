@@ -10,6 +10,7 @@ import (
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 )
 
 // Reader reads a manifest. Header and packs are read at once, entries one by one. It trusts nothing: what no Writer
@@ -20,7 +21,7 @@ type Reader struct {
 	Packs     map[string]Pack
 	PackOrder []string
 
-	lines  *bufio.Reader
+	input  *bufio.Reader
 	digest digest
 	rules  rules
 	next   []byte // the first entry's line
@@ -33,7 +34,7 @@ const maxLine = 1 << 20
 // NewReader reads the head of a manifest from its uncompressed lines. What is no manifest is Corrupt, one of a later
 // format Invalid. Trouble of r keeps its own kind.
 func NewReader(r io.Reader) (*Reader, error) {
-	m := &Reader{lines: bufio.NewReaderSize(r, 64<<10), digest: newDigest(), rules: newRules()}
+	m := &Reader{input: bufio.NewReaderSize(r, 64<<10), digest: newDigest(), rules: newRules()}
 	m.Packs = m.rules.packs
 	line, err := m.line()
 	if err == io.EOF {
@@ -115,7 +116,7 @@ func Open(r io.Reader) (*Reader, error) {
 func (m *Reader) line() ([]byte, error) {
 	var line []byte
 	for {
-		chunk, err := m.lines.ReadSlice('\n')
+		chunk, err := m.input.ReadSlice('\n')
 		line = append(line, chunk...)
 		switch {
 		case err == io.EOF && len(line) == 0:
@@ -154,35 +155,44 @@ func decode(line []byte, v any) error {
 // Entries yields the entries once, in their order. After the last one Digest and Sum are those of the manifest.
 func (m *Reader) Entries() iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		line, err := m.next, error(nil)
-		if line == nil {
+		if m.next == nil {
 			return
 		}
-		for m.next = nil; err == nil; line, err = m.line() {
-			var e Entry
-			if e, err = m.entry(line); err != nil {
-				break
+		count := m.count - 1 // of the lines before
+		for e, err := range lines.Decode(m.following, decodeEntry) {
+			if count++; err == nil {
+				if err = m.rules.entry(e); err != nil {
+					err = failure.New(failure.Corrupt, "line %d of the manifest: %w", count, err)
+				}
 			}
-			if !yield(e, nil) {
+			if err == io.EOF {
 				return
 			}
-		}
-		if err != io.EOF {
-			yield(Entry{}, err)
+			if !yield(e, err) || err != nil {
+				return
+			}
 		}
 	}
 }
 
-func (m *Reader) entry(line []byte) (Entry, error) {
-	var e Entry
-	if err := decode(line, &e); err != nil {
-		return e, err
+// following returns the next entry's line.
+func (m *Reader) following() ([]byte, error) {
+	if line := m.next; line != nil {
+		m.next = nil
+		return line, nil
 	}
-	if err := m.rules.entry(e); err != nil {
-		return e, failure.New(failure.Corrupt, "line %d of the manifest: %w", m.count, err)
-	}
-	return e, nil
+	return m.line()
 }
+
+func decodeEntry(line []byte) (Entry, error) {
+	var e Entry
+	err := decode(line, &e)
+	return e, err
+}
+
+// Trusted leaves out what costs memory for each entry: that no path occurs twice. It is for who has found the manifest to
+// be signed by this vault, and asks each entry itself.
+func (m *Reader) Trusted() { m.rules.paths = nil }
 
 // Skip reads on to the end without looking at the entries, for who wants the head only but needs to know that it is
 // the one that was signed: Digest is then that of the manifest.

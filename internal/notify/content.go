@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ const (
 	maxName     = 120
 	maxSentence = 300
 	maxReason   = 100 // in the subject
+	maxVolumes  = 5
 )
 
 // content is a mail in words. Its strings are safe to show (plain.Text); the HTML template escapes them once more.
@@ -35,7 +37,8 @@ type content struct {
 	Notes    string
 	Rows     []row
 	Link     *button
-	Serve    bool // tell how to get a link
+	Serve    bool   // tell how to get a link
+	Unmade   string // why there is no archive, and who makes one
 	Commands []command
 	Why      []string
 	ID       string
@@ -139,8 +142,9 @@ func (m Message) content() content {
 		Rows: m.rows(), Commands: m.commands(), Why: m.why(), ID: string(r.ID), Program: "lifeboat " + plain.Short(m.Version, 40),
 	}
 	if r.Status.Good() {
-		c.Proof = proofSentence(r.Proof)
-		c.Link, c.Serve = m.button(), m.Link.URL == ""
+		c.Proof = proofSentence(r)
+		c.Unmade = unmade(r)
+		c.Link, c.Serve = m.button(), m.Link.URL == "" && c.Unmade == ""
 	} else {
 		c.Reason = reason(r, maxSentence)
 		c.Proof = m.lastGood()
@@ -182,9 +186,12 @@ func application(r catalog.Record) string {
 	return plain.Short(strings.TrimSpace(r.Facts.Application+" "+r.Facts.Version), maxName)
 }
 
-func proofSentence(p backup.Proof) string {
-	switch p {
+func proofSentence(r catalog.Record) string {
+	switch r.Proof {
 	case backup.Stored:
+		if unmade(r) != "" {
+			return "Proven (stored): the store took every pack with its checksum, and has all of them."
+		}
 		return "Proven (stored): the store's own checksum of the archive equals the one derived from its pieces."
 	case backup.ReRead:
 		return "Proven (re-read): every byte was read again and matched."
@@ -192,6 +199,19 @@ func proofSentence(p backup.Proof) string {
 		return "Proven (drilled): it was restored into a throw-away target and compared."
 	}
 	return "Not proven yet: nothing has checked the stored bytes."
+}
+
+// unmade says why a good backup has no archive, and how to get it; "" where it has one.
+func unmade(r catalog.Record) string {
+	switch {
+	case len(r.Archive.Files()) > 0:
+		return ""
+	case !r.Archive.Expired.IsZero():
+		return fmt.Sprintf("The archive expired on %s. On the machine that runs lifeboat, \"lifeboat archive %s\" makes it again; "+
+			"then \"lifeboat link %s\" prints a link to it.", r.Archive.Expired.UTC().Format(time.DateOnly), r.ID, r.ID)
+	}
+	return fmt.Sprintf("No archive is kept: it is made on demand. On the machine that runs lifeboat, \"lifeboat archive %s\" makes it; "+
+		"then \"lifeboat link %s\" prints a link to it.", r.ID, r.ID)
 }
 
 func (m Message) lastGood() string {
@@ -238,11 +258,7 @@ func (m Message) rows() []row {
 }
 
 func archiveRows(r catalog.Record) []row {
-	var rows []row
-	if r.Archive.Key != "" {
-		rows = append(rows, row{"Archive", fmt.Sprintf("%s-%s.zip, %s, CRC-32 %s", r.Source, r.ID,
-			plain.ExactSize(r.Archive.Bytes), plain.Short(r.Archive.CRC32, 20)), ""})
-	}
+	rows := fileRows(r)
 	if sum := plain.Short(r.Manifest.SHA256, 80); sum != "" {
 		rows = append(rows, row{"Manifest", fmt.Sprintf("%s, SHA-256 %s", plain.Count(int64(r.Manifest.Entries), "file"),
 			plain.Short(sum, 17)), fmt.Sprintf("%s, SHA-256 %s", plain.Count(int64(r.Manifest.Entries), "file"), sum)})
@@ -252,6 +268,30 @@ func archiveRows(r catalog.Record) []row {
 		secrets = "yes: passwords, tokens or keys are in it"
 	}
 	return append(rows, row{"Secrets", secrets, ""})
+}
+
+// fileRows names the archive, or the first of its volumes.
+func fileRows(r catalog.Record) []row {
+	files := r.Archive.Files()
+	describe := func(f catalog.Volume) string {
+		return fmt.Sprintf("%s-%s, %s, CRC-32 %s", r.Source, path.Base(f.Key), plain.ExactSize(f.Bytes), plain.Short(f.CRC32, 20))
+	}
+	switch {
+	case len(files) == 0 && !r.Archive.Expired.IsZero():
+		return []row{{"Archive", fmt.Sprintf("expired on %s (lifeboat archive %s)", r.Archive.Expired.UTC().Format(time.DateOnly), r.ID), ""}}
+	case len(files) == 0:
+		return []row{{"Archive", fmt.Sprintf("made on demand (lifeboat archive %s)", r.ID), ""}}
+	case len(files) == 1:
+		return []row{{"Archive", describe(files[0]), ""}}
+	}
+	rows := []row{{"Archive", fmt.Sprintf("%s, %s", plain.Count(int64(len(files)), "volume"), plain.ExactSize(r.Archive.Bytes)), ""}}
+	for i, f := range files[:min(len(files), maxVolumes)] {
+		rows = append(rows, row{fmt.Sprintf("Volume %d", i+1), describe(f), ""})
+	}
+	if rest := len(files) - maxVolumes; rest > 0 {
+		rows = append(rows, row{"Volumes", fmt.Sprintf("%s more: lifeboat show %s", plain.Number(int64(rest)), r.ID), ""})
+	}
+	return rows
 }
 
 // change compares with the good record before.
@@ -265,7 +305,7 @@ func (m Message) change() string {
 }
 
 func (m Message) button() *button {
-	if m.Link.URL == "" {
+	if m.Link.URL == "" || unmade(m.Record) != "" {
 		return nil
 	}
 	b := &button{
@@ -300,7 +340,7 @@ func (m Message) why() []string {
 			m.Record.Source, starter(m.Record.StartedBy)),
 		"notify: {on: problem} there keeps mail to trouble.",
 	}
-	if m.Record.Status.Good() && m.Link.URL != "" {
+	if m.Record.Status.Good() && m.button() != nil {
 		lines = append(lines, fmt.Sprintf("If nobody should have the archive: lifeboat unlink %s withdraws the link.", m.Record.ID))
 	}
 	return lines

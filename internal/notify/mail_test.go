@@ -96,6 +96,37 @@ func withoutLink() notify.Message {
 	return m
 }
 
+func volumesMessage() notify.Message {
+	m := okMessage()
+	a := catalog.Archive{Split: 4 << 30}
+	for i := range 7 {
+		v := catalog.Volume{Key: fmt.Sprintf("archives/photos/%s.v%03d.zip", m.Record.ID, i+1), Bytes: 4_200_000_000, CRC32: fmt.Sprintf("%08x", i)}
+		a.Volumes, a.Bytes = append(a.Volumes, v), a.Bytes+v.Bytes
+	}
+	a.Key, a.CRC32 = a.Volumes[0].Key, a.Volumes[0].CRC32
+	m.Record.Archive = a
+	return m
+}
+
+func onDemandMessage() notify.Message {
+	m := okMessage()
+	m.Record.Archive = catalog.Archive{}
+	return m
+}
+
+// TestNoArchive: a mail about a backup without an archive has no button that leads nowhere, whatever link was made.
+func TestNoArchive(t *testing.T) {
+	expired := onDemandMessage()
+	expired.Record.Archive.Expired = time.Date(2026, 11, 20, 23, 0, 0, 0, time.UTC)
+	for want, m := range map[string]notify.Message{"made on demand": onDemandMessage(), "expired on 2026-11-20": expired} {
+		sent, _ := compose(t, m)
+		text := sent.Text + sent.HTML
+		if strings.Count(text, want) != 4 || !strings.Contains(text, "lifeboat archive "+string(m.Record.ID)) || strings.Contains(text, token) || strings.Contains(text, "unlink") {
+			t.Errorf("%s", text)
+		}
+	}
+}
+
 func compose(t testing.TB, m notify.Message) (*notify.Mail, []byte) {
 	t.Helper()
 	sent, err := notify.Compose(m)
@@ -112,6 +143,7 @@ func compose(t testing.TB, m notify.Message) (*notify.Mail, []byte) {
 func TestGoldenMails(t *testing.T) {
 	for name, m := range map[string]notify.Message{
 		"ok": okMessage(), "partial": partialMessage(), "failed": failedMessage(), "ok-without-link": withoutLink(),
+		"volumes": volumesMessage(), "on-demand": onDemandMessage(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent, raw := compose(t, m)

@@ -182,7 +182,7 @@ func (a *assembly) readAhead(ctx context.Context, group *errgroup.Group, ahead c
 		group.Go(func() error {
 			defer close(lit.done)
 			if lit.err = a.readAll(ctx, lit.slots, a.tell); lit.err == nil && b != nil {
-				lit.err = a.blame(b, a.head(ctx, b, 0, lit.head))
+				lit.err = a.blame(ctx, b, a.head(ctx, b, 0, lit.head))
 			}
 			return lit.err
 		})
@@ -201,9 +201,9 @@ func (a *assembly) readAhead(ctx context.Context, group *errgroup.Group, ahead c
 	return nil
 }
 
-// blame notes the error of reading bytes of a body as that of the body.
-func (a *assembly) blame(b *body, err error) error {
-	if err == nil || failure.KindOf(err) == failure.Canceled { // what ended it is noted elsewhere
+// blame notes an error with a body, unless it is the echo of another one.
+func (a *assembly) blame(ctx context.Context, b *body, err error) error {
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
 	<-b.done
@@ -266,14 +266,14 @@ func (a *assembly) join(ctx context.Context, b *body, data, head []byte) ([]byte
 	if missing := vault.MinPart - (int64(len(data)+len(head)) + b.item.headerSize()); missing > 0 {
 		more, err := a.mend(ctx, b, missing)
 		if err != nil {
-			return nil, a.blame(b, err)
+			return nil, a.blame(ctx, b, err)
 		}
 		b.sum()
 		head = append(head, more...)
 	}
 	entry, err := b.entry(zipfmt.CombineCRC(crc32.ChecksumIEEE(head), b.crc, b.copied))
 	if err != nil {
-		return nil, a.blame(b, err)
+		return nil, a.blame(ctx, b, err)
 	}
 	entry.Header = manifest.Place{Pack: b.into.id, Offset: b.into.size + int64(len(data))}
 	a.result.Entries = append(a.result.Entries, entry)
@@ -337,7 +337,7 @@ func (a *assembly) writeChain(ctx context.Context, group *errgroup.Group, open [
 		}
 		entry, err := b.entry(b.crc)
 		if err != nil {
-			return a.blame(b, err)
+			return a.blame(ctx, b, err)
 		}
 		entry.Header = manifest.Place{Pack: before.id, Offset: before.size}
 		entry.BodyPlace = &manifest.Place{Pack: b.into.id}

@@ -409,7 +409,7 @@ func TestNoSplice(t *testing.T) {
 				b.put(fmt.Sprintf("small %d", i), mib)
 				b.put(fmt.Sprintf("large %d", i), 12*mib)
 			}
-			b.put("huge", 20*mib)
+			b.put("huge", LargeObject)
 			items := b.list(10 * mib)
 			var told, bytes atomic.Int64
 			b.Progress = func(i, n int64) {
@@ -422,7 +422,7 @@ func TestNoSplice(t *testing.T) {
 			if diff := cmp.Diff([]string{"note streamed "}, findings(result)); diff != "" {
 				t.Error(diff)
 			}
-			if told.Load() != 7 || bytes.Load() != 59*mib {
+			if told.Load() != 7 || bytes.Load() != 39*mib+LargeObject {
 				t.Errorf("%d items, %d bytes told", told.Load(), bytes.Load())
 			}
 			for _, e := range result.Entries {
@@ -455,7 +455,7 @@ func TestHeadFromElsewhere(t *testing.T) {
 // TestFillerVanishes: a part that has become too short takes bytes of the object behind it.
 func TestFillerVanishes(t *testing.T) {
 	for name, large := range map[string]int64{"long": 13 * mib, "short": 7 * mib} {
-		for vanish := range 7 {
+		for _, vanish := range []int{0, 1, 4, 6} {
 			t.Run(fmt.Sprint(name, vanish), func(t *testing.T) {
 				t.Parallel()
 				b := newBucket(t)
@@ -582,7 +582,7 @@ func TestStored(t *testing.T) {
 		b.put(fmt.Sprintf("%02d", i), 200_000+int64(i))
 	}
 	b.put("empty", 0)
-	b.put("large", 30*mib)
+	b.put("large", LargeObject+5*mib)
 	first := b.pack(b.list(20 * mib))
 	b.put("new", mib)
 	var err error

@@ -246,6 +246,17 @@ func (p *Pool) Merges(key vault.Key) (Merged, bool) {
 	return m, ok && key == vault.Pack(p.source, m.Pack.ID)
 }
 
+// Superseded returns how many objects wait to be swept because the pool finds their bytes in a merged pack.
+func (p *Pool) Superseded() int {
+	n := 0
+	for id, info := range p.objects {
+		if p.spots[id].Key != info.Key {
+			n++
+		}
+	}
+	return n
+}
+
 // Garbage returns what none of the packs named needs, in the order of keys: packs, constituents of merged packs,
 // merged packs, and indexes. It also returns the packs that are named and nowhere to be found.
 func (p *Pool) Garbage(named map[string]manifest.Pack) (garbage []vault.Info, missing []string) {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -116,10 +117,10 @@ func (w *world) merge(p *pool.Pool, packs ...manifest.Pack) manifest.Pack {
 func TestMerge(t *testing.T) {
 	w := newWorld(t, 5<<20, 6<<20, 5<<20+1, 7, 5<<20)
 	p := w.open()
-	var copied int64
-	first, err := p.Merge(t.Context(), w.Vault, whole(w.packs[:4]...), func(n int64) { copied += n }) // one at a time is enough here
-	if err != nil || first.Bytes != 16<<20+8 {
-		t.Fatalf("%+v, %v", first, err)
+	var copied atomic.Int64
+	first, err := p.Merge(t.Context(), w.Vault, whole(w.packs[:4]...), func(n int64) { copied.Add(n) })
+	if err != nil || first.Bytes != 16<<20+8 || copied.Load() != first.Bytes {
+		t.Fatalf("%+v, %d bytes copied, %v", first, copied.Load(), err)
 	}
 	w.check(p)
 	w.check(w.open())
@@ -127,6 +128,9 @@ func TestMerge(t *testing.T) {
 	want := pool.Spot{Key: vault.Pack("photos", first.ID), Offset: 11 << 20, Bytes: 5<<20 + 1, Object: first.Bytes}
 	if diff := cmp.Diff(want, at); diff != "" {
 		t.Error(diff)
+	}
+	if n := p.Superseded(); n != 4 {
+		t.Errorf("%d objects are superseded", n)
 	}
 	// The whole merged pack is merged again: its packs are found through two indexes.
 	second := w.merge(p, first, w.packs[4])
@@ -141,6 +145,9 @@ func TestMerge(t *testing.T) {
 	}
 	w.check(p)
 	w.check(w.open())
+	if n := w.open().Superseded(); n != 0 {
+		t.Errorf("%d objects are superseded", n)
+	}
 	uses := w.open().Objects(append(whole(w.packs[:2]...), pool.Use{Pack: w.packs[4], Live: 10}))
 	wantUses := []pool.Use{{Pack: second, Live: 11<<20 + 10}}
 	if diff := cmp.Diff(wantUses, uses); diff != "" {
@@ -157,10 +164,9 @@ func TestMergeInterrupted(t *testing.T) {
 		for n := 1; ; n++ {
 			w := newWorld(t, 5<<20, 5<<20+9, 5<<20)
 			p := w.open()
-			calls := make(chan struct{}, 1000)
+			var calls atomic.Int64
 			w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				calls <- struct{}{}
-				if len(calls) != n {
+				if calls.Add(1) != int64(n) {
 					return next.RoundTrip(r)
 				}
 				if after {
@@ -173,9 +179,9 @@ func TestMergeInterrupted(t *testing.T) {
 			})
 			_, err := p.Merge(t.Context(), w.Vault, whole(w.packs...), nil)
 			w.Intercept(nil)
-			if len(calls) < n {
+			if int(calls.Load()) < n {
 				if n < 7 || err != nil {
-					t.Errorf("only %d calls, %v", len(calls), err)
+					t.Errorf("only %d calls, %v", calls.Load(), err)
 				}
 				break
 			}
@@ -336,7 +342,7 @@ func TestGarbage(t *testing.T) {
 	w := newWorld(t, 5<<20, 5<<20+1, 5<<20+2, 5<<20+3)
 	p := w.open()
 	first := w.merge(p, w.packs[0], w.packs[1])
-	second := w.merge(p, first, w.packs[2])
+	w.merge(p, first, w.packs[2])
 	other := w.merge(p, w.packs[3], w.packs[0]) // made by a run that came to nothing
 	named := map[string]manifest.Pack{w.packs[1].ID: w.packs[1]}
 	keysOf := func() []string {
@@ -376,7 +382,6 @@ func TestGarbage(t *testing.T) {
 	if diff := cmp.Diff(3, len(keysOf())); diff != "" { // the second merged pack and both indexes
 		t.Error(diff)
 	}
-	_ = second
 }
 
 func TestAdd(t *testing.T) {

@@ -1,5 +1,9 @@
-// Package restore replays a backup into a target. So far a target is a folder; a folder is written through os.Root,
-// so that no name, however hostile, reaches anything outside of it.
+// Package restore replays a backup into a target: a folder, or a bucket.
+//
+// A folder is written through os.Root, so that no name, however hostile, reaches anything outside of it (folder.go).
+// A bucket is written by ranges (bucket.go): a pure planner divides the entries into units (bucketplan.go); the store
+// copies the large objects from the packs by itself (bucketlarge.go), small ones come out of a few large reads
+// (bucketput.go). Nothing that is there is overwritten, so a restore that was interrupted is run again.
 package restore
 
 import (
@@ -32,6 +36,12 @@ type Result struct {
 	Bytes    int64 // of their contents
 	Existing int   // entries that were there already, with the same bytes
 	Problems []app.Finding
+	Total    int // of all problems, of which Problems has the first verify.MaxProblems
+
+	// Of a bucket only.
+	Spliced      int // of Written: objects that the store copied by itself, so that no byte passed through here
+	SplicedBytes int64
+	Streams      string // why the store copied nothing, or no more; "" where it did what it could
 }
 
 // Folder is a folder that is restored into, once.
@@ -42,7 +52,11 @@ type Folder struct {
 	folders []folder // that get their modes and times at the end
 	kind    string   // of the source of what is restored
 	last    written
+	only    func(path string) bool
 }
+
+// Only restricts the restore to the entries whose path in the archive is chosen; every entry is checked all the same.
+func (f *Folder) Only(chosen func(path string) bool) { f.only = chosen }
 
 // folder is a directory that an entry describes.
 type folder struct {
@@ -169,6 +183,7 @@ func (f *Folder) found(problem app.Finding) {
 }
 
 func (f *Folder) problem(p app.Finding) {
+	f.result.Total++
 	if len(f.result.Problems) < verify.MaxProblems {
 		f.result.Problems = append(f.result.Problems, p)
 	}
@@ -215,6 +230,9 @@ func local(name string) error {
 // put writes one entry. Trouble with one is a problem; a full disk ends the restore.
 func (f *Folder) put(e manifest.Entry, content io.Reader) error {
 	f.last = written{}
+	if f.only != nil && !f.only(e.Path) {
+		return nil
+	}
 	source := &source{r: content}
 	err := local(e.Path)
 	if err == nil && len(f.root.Name())+1+len(e.Path) > maxPath {

@@ -43,8 +43,8 @@ func (o Options) now() time.Time {
 
 // Delete removes a backup and condemns the packs that no other backup of its source names; with o.Now they go too. It
 // holds the source's lease; Conflict when another run holds it, also the backup's own. Repeated after an interruption it
-// does the rest; of a backup that is gone there is nothing to do. Where a pack of another backup is missing no pack goes
-// and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses to delete.
+// does the rest; of a backup that is gone there is nothing to do. Where it is not known what the other backups need no
+// pack goes, and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses to delete.
 func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
 	c := catalog.New(v)
 	var freed Freed
@@ -75,6 +75,13 @@ func nobodyGoesOn(ctx context.Context, c *catalog.Catalog, record catalog.Record
 	return nil
 }
 
+// unknown reports whether an error says that something of the source is damaged or gone, so that nobody knows what else
+// is needed.
+func unknown(err error) bool {
+	kind := failure.KindOf(err)
+	return kind == failure.Corrupt || kind == failure.NotFound || kind == failure.Invalid
+}
+
 func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (Freed, error) {
 	_, err := c.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
 		r.Status = backup.Deleting
@@ -95,7 +102,7 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 		}
 	}
 	freed, err := sweep{vault: v, source: record.Source, now: o.now(), atOnce: o.Now}.run(ctx)
-	if err != nil && !o.Now && failure.KindOf(err) == failure.NotFound {
+	if err != nil && !o.Now && unknown(err) {
 		freed.Kept, err = err, nil
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -156,28 +157,34 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// failAt has the store refuse the n-th call, before or after it took effect, and counts the calls.
+func (w *world) failAt(n int, after bool) *atomic.Int64 {
+	calls := &atomic.Int64{}
+	w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		if calls.Add(1) != int64(n) {
+			return next.RoundTrip(r)
+		}
+		if after {
+			if answer, err := next.RoundTrip(r); err == nil {
+				answer.Body.Close()
+			}
+		}
+		return refuse(r)
+	})
+	return calls
+}
+
 // TestInterrupted fails at each call of the vault, before and after it took effect, and repeats the command.
 func TestInterrupted(t *testing.T) {
 	for _, after := range []bool{false, true} {
 		for n := 1; ; n++ {
 			w := newWorld(t)
-			count := 0
-			w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				if count++; count != n {
-					return next.RoundTrip(r)
-				}
-				if after {
-					if answer, err := next.RoundTrip(r); err == nil {
-						answer.Body.Close()
-					}
-				}
-				return vaulttest.Refuse(r, http.StatusForbidden, "AccessDenied")
-			})
+			calls := w.failAt(n, after)
 			_, err := w.delete("aaaaaa")
 			w.Intercept(nil)
-			if count < n {
+			if int(calls.Load()) < n {
 				if n < 10 || err != nil {
-					t.Errorf("only %d calls, %v", count, err)
+					t.Errorf("only %d calls, %v", calls.Load(), err)
 				}
 				break
 			}

@@ -70,9 +70,8 @@ func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options,
 	}
 	freed, err := sweep{vault: v, source: source, now: o.now(), atOnce: o.Now, dry: o.DryRun}.run(ctx)
 	freed.Refused += pruned.Refused
-	switch kind := failure.KindOf(err); {
-	case err == nil:
-	case kind == failure.Conflict && !errors.Is(context.Cause(ctx), errLeaseLost), kind == failure.Corrupt, kind == failure.NotFound, kind == failure.Invalid:
+	mayGoOn := failure.KindOf(err) == failure.Conflict && !errors.Is(context.Cause(ctx), errLeaseLost)
+	if err != nil && (mayGoOn || unknown(err)) {
 		freed.Kept, err = err, nil
 	}
 	pruned.Freed = freed
@@ -89,9 +88,9 @@ func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options
 	}
 	for _, id := range order {
 		record, err := c.Record(ctx, source, id)
-		switch kind := failure.KindOf(err); {
-		case err != nil && (kind == failure.NotFound || kind == failure.Corrupt || kind == failure.Invalid):
-			continue // nothing is known of it
+		switch {
+		case err != nil && unknown(err):
+			continue
 		case err != nil:
 			return err
 		case !record.Status.Good():

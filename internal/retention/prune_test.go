@@ -3,6 +3,7 @@ package retention_test
 import (
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,9 @@ func (w *world) addArchives() {
 			w.t.Fatal(err)
 		}
 	}
-	w.update("bbbbbb", func(r *catalog.Record) { r.Archive = catalog.Archive{Key: string(first), Bytes: 12, CRC32: "12345678", Parts: 2} })
+	w.update("bbbbbb", func(r *catalog.Record) {
+		r.Archive = catalog.Archive{Key: string(first), Bytes: 12, CRC32: "12345678", Parts: 2}
+	})
 }
 
 func (w *world) update(letters string, change func(*catalog.Record)) {
@@ -101,25 +104,14 @@ func TestExpireInterrupted(t *testing.T) {
 			o := w.at(0)
 			o.Stale = func(catalog.Lease) bool { return true }
 			o.ExpireArchive = func(r catalog.Record) bool { return r.ID == w.records["bbbbbb"].ID }
-			count := 0
-			w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-				if count++; count != n {
-					return next.RoundTrip(r)
-				}
-				if after {
-					if answer, err := next.RoundTrip(r); err == nil {
-						answer.Body.Close()
-					}
-				}
-				return refuse(r)
-			})
+			calls := w.failAt(n, after)
 			_, _ = retention.Prune(t.Context(), w.Vault, "photos", o)
 			w.Intercept(nil)
 			r, err := w.catalog.Record(t.Context(), "photos", w.records["bbbbbb"].ID)
 			if err != nil || r.Archive.Key != "" && strings.Count(w.archiveFiles(), "bbbbbb") != 2 {
 				t.Errorf("call %d, after %v: the record names an archive that is not whole: %s, %v", n, after, w.archiveFiles(), err)
 			}
-			if count < n {
+			if int(calls.Load()) < n {
 				break
 			}
 			if _, err := retention.Prune(t.Context(), w.Vault, "photos", o); err != nil || w.archiveFiles() != "aaaaaa.zip" {
@@ -166,12 +158,12 @@ func TestAfterRun(t *testing.T) {
 	if _, err := w.catalog.Acquire(t.Context(), "photos", catalog.Lease{Run: run, Holder: "run"}, time.Now(), nil); err != nil {
 		t.Fatal(err)
 	}
-	requests := 0
+	var requests atomic.Int64
 	afterRun := func(look bool, later time.Duration) retention.Pruned {
 		t.Helper()
-		requests = 0
+		requests.Store(0)
 		w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-			requests++
+			requests.Add(1)
 			return next.RoundTrip(r)
 		})
 		defer w.Intercept(nil)
@@ -183,8 +175,8 @@ func TestAfterRun(t *testing.T) {
 		}
 		return pruned
 	}
-	if diff := cmp.Diff(retention.Pruned{}, afterRun(false, 0)); diff != "" || requests > 3 {
-		t.Errorf("%d requests\n%s", requests, diff)
+	if diff := cmp.Diff(retention.Pruned{}, afterRun(false, 0)); diff != "" || requests.Load() > 3 {
+		t.Errorf("%d requests\n%s", requests.Load(), diff)
 	}
 	stray := strings.Repeat("a", 32)
 	if err := w.Create(t.Context(), vault.Pack("photos", stray), []byte("stray")); err != nil {
@@ -196,8 +188,8 @@ func TestAfterRun(t *testing.T) {
 	if pruned := afterRun(true, 0); pruned.Condemned != 1 || pruned.Kept != nil {
 		t.Errorf("%+v", pruned)
 	}
-	if afterRun(false, 23*time.Hour); requests > 3 || !w.has(stray) {
-		t.Errorf("%d requests, though nothing is due", requests)
+	if afterRun(false, 23*time.Hour); requests.Load() > 3 || !w.has(stray) {
+		t.Errorf("%d requests, though nothing is due", requests.Load())
 	}
 	if pruned := afterRun(false, 25*time.Hour); pruned.Packs != 1 || w.has(stray) {
 		t.Errorf("%+v", pruned)

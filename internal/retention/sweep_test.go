@@ -173,15 +173,15 @@ func TestSweepWaits(t *testing.T) {
 		change func(*world) error
 		kind   failure.Kind
 	}{
-		"a run works":                  {func(w *world) error { return record(w, backup.InProgress) }, failure.Conflict},
-		"a run was stopped":            {func(w *world) error { return record(w, backup.Canceled) }, failure.Conflict},
-		"a record is damaged":          {func(w *world) error { return put(w, vault.Record("photos", id), "{") }, failure.Corrupt},
-		"a record is of a later time":  {func(w *world) error { return put(w, vault.Record("photos", id), `{"format":99}`) }, failure.Invalid},
-		"a record names no manifest":   {func(w *world) error { return record(w, backup.Partial) }, failure.Corrupt},
-		"a manifest is damaged":        {func(w *world) error { return put(w, vault.Manifest("photos", archivetest.ID("bbbbbb")), "x") }, failure.Corrupt},
-		"a manifest is gone":           {func(w *world) error { return w.Delete(t.Context(), vault.Manifest("photos", archivetest.ID("bbbbbb"))) }, failure.NotFound},
-		"a pack is gone":               {func(w *world) error { return w.Delete(t.Context(), vault.Pack("photos", w.shared)) }, failure.NotFound},
-		"an index is damaged":          {func(w *world) error { return put(w, vault.Merge("photos", stray), "{}") }, failure.Corrupt},
+		"a run works":                 {func(w *world) error { return record(w, backup.InProgress) }, failure.Conflict},
+		"a run was stopped":           {func(w *world) error { return record(w, backup.Canceled) }, failure.Conflict},
+		"a record is damaged":         {func(w *world) error { return put(w, vault.Record("photos", id), "{") }, failure.Corrupt},
+		"a record is of a later time": {func(w *world) error { return put(w, vault.Record("photos", id), `{"format":99}`) }, failure.Invalid},
+		"a record names no manifest":  {func(w *world) error { return record(w, backup.Partial) }, failure.Corrupt},
+		"a manifest is damaged":       {func(w *world) error { return put(w, vault.Manifest("photos", archivetest.ID("bbbbbb")), "x") }, failure.Corrupt},
+		"a manifest is gone":          {func(w *world) error { return w.Delete(t.Context(), vault.Manifest("photos", archivetest.ID("bbbbbb"))) }, failure.NotFound},
+		"a pack is gone":              {func(w *world) error { return w.Delete(t.Context(), vault.Pack("photos", w.shared)) }, failure.NotFound},
+		"an index is damaged":         {func(w *world) error { return put(w, vault.Merge("photos", stray), "{}") }, failure.Corrupt},
 		"a manifest is a third one's": {func(w *world) error {
 			gz, _ := archivetest.New(t).Manifest(t)
 			return put(w, vault.Manifest("photos", archivetest.ID("bbbbbb")), string(gz))
@@ -206,6 +206,33 @@ func TestSweepWaits(t *testing.T) {
 	}
 	if _, err := retention.Prune(t.Context(), w.Vault, "photos", w.at(0)); failure.KindOf(err) != failure.Conflict || failure.HintOf(err) == "" {
 		t.Errorf("another holds the source: %v", err)
+	}
+}
+
+// TestDeleteBesideDamage: a backup can be deleted though another one is damaged; no pack goes, and that is said. Who must
+// erase is refused.
+func TestDeleteBesideDamage(t *testing.T) {
+	for name, key := range map[string]func(*world) vault.Key{
+		"a pack of another is gone":       func(w *world) vault.Key { return vault.Pack("photos", w.shared) },
+		"the manifest of another is gone": func(w *world) vault.Key { return vault.Manifest("photos", w.records["bbbbbb"].ID) },
+	} {
+		w := newWorld(t)
+		if err := w.Delete(t.Context(), key(w)); err != nil {
+			t.Fatal(err)
+		}
+		if freed, err := w.delete("aaaaaa"); err == nil || failure.HintOf(err) == "" || freed.Packs != 0 || !w.has(w.own) {
+			t.Errorf("%s, at once: %+v, %v", name, freed, err)
+		}
+		freed, err := retention.Delete(t.Context(), w.Vault, w.records["aaaaaa"], w.at(0))
+		if err != nil || freed.Kept == nil || freed.Condemned != 0 || !w.has(w.own) || w.condemned() != 0 {
+			t.Errorf("%s: %+v, %v", name, freed, err)
+		}
+		if strings.Contains(strings.Join(w.Keys(t), " "), "aaaaaa") {
+			t.Errorf("%s: something of the backup is left", name)
+		}
+		if freed, err := w.delete("bbbbbb"); err != nil || w.has(w.own) || w.has(w.shared) { // the damaged one was in the way
+			t.Errorf("%s: %+v, %v", name, freed, err)
+		}
 	}
 }
 
@@ -412,24 +439,12 @@ func TestSweepInterrupted(t *testing.T) {
 				if phase > 0 {
 					w.prune(0)
 				}
-				calls := make(chan struct{}, 1000)
-				w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
-					calls <- struct{}{}
-					if len(calls) != n {
-						return next.RoundTrip(r)
-					}
-					if after {
-						if answer, err := next.RoundTrip(r); err == nil {
-							answer.Body.Close()
-						}
-					}
-					return refuse(r)
-				})
+				calls := w.failAt(n, after)
 				_, _ = retention.Prune(t.Context(), w.Vault, "photos", w.at(phase))
 				w.Intercept(nil)
-				if len(calls) < n {
+				if int(calls.Load()) < n {
 					if n < 10 {
-						t.Errorf("only %d calls", len(calls))
+						t.Errorf("only %d calls", calls.Load())
 					}
 					break
 				}

@@ -17,6 +17,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/config"
 	"lifeboat/internal/datasource"
+	"lifeboat/internal/estimate"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
 	"lifeboat/internal/notify"
@@ -62,15 +63,16 @@ func (s *Sources) Policy(name backup.Source) (step.Policy, error) {
 	if err != nil {
 		return step.Policy{}, err
 	}
+	region := ""
+	if s.Config.Vault.Bucket != nil {
+		region = s.Config.Vault.Bucket.Region
+	}
+	floor, err := estimate.SpliceFloor(estimate.Splice{Prefer: string(c.Prefer), Prices: estimate.Prices(region), Filler: true})
 	return step.Policy{
-		Floor: floors[c.Prefer], Eager: c.Prefer == config.PreferSpeed,
+		Floor: floor, Eager: c.Prefer == config.PreferSpeed,
 		Split: c.Split, OnDemand: c.Archive.OnDemand, Keep: c.Archive.Keep,
-	}, nil
+	}, err
 }
-
-// floors is from which size on objects are spliced. For cost it is where a splice costs as much as streaming; see
-// estimate.SpliceFloor.
-var floors = map[config.Prefer]int64{config.PreferCost: 32 << 20, config.PreferSpeed: 5 << 20}
 
 func (s *Sources) make(ctx context.Context, c config.Source) (app.Source, error) {
 	switch c.Kind {
@@ -211,9 +213,10 @@ func (n *Notifier) sender() (notify.Sender, string, error) {
 	return smtp, mail.From, err
 }
 
-// link makes the link of a good backup; where no public address is configured the mail says how to serve it.
+// link makes the link of a good backup that has an archive; where no public address is configured the mail says how to
+// serve it.
 func (n *Notifier) link(ctx context.Context, record catalog.Record, source config.Source, to string) (notify.Link, error) {
-	if !record.Status.Good() {
+	if !record.Status.Good() || len(record.Archive.Files()) == 0 {
 		return notify.Link{}, nil
 	}
 	if n.Config.Serve.PublicURL == "" {

@@ -41,7 +41,7 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 		return nil
 	}
 	if status == backup.Canceled {
-		return s.catalog().Release(ctx, source, id)
+		return s.release(ctx, source, id)
 	}
 	for _, key := range []vault.Key{vault.Archive(source, id), vault.Manifest(source, id), vault.Seal(source, id)} {
 		if err := s.Vault.Delete(ctx, key); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,8 +27,9 @@ import (
 // archiveFile says which files the archive of a backup will be: one, or the volumes of a split one; none where an
 // archive is made on demand.
 type archiveFile struct {
-	Split int64        `json:"split,omitzero"`
-	Files []volumeFile `json:"files"`
+	Split    int64        `json:"split,omitzero"`
+	Files    []volumeFile `json:"files"`
+	Manifest manifestFile `json:"manifest"` // what it is of; not where it is made again
 }
 
 // volumeFile is one file of an archive. Its parts stand in parts-<n>.jsonl.
@@ -57,11 +59,7 @@ func (a archiveFile) record(now time.Time) catalog.Archive {
 
 // planArchive plans the files of an archive from the sealed manifest, and writes their tails and parts into the work
 // files. The same manifest, seal and split give the same bytes whenever it is called.
-func (s *Steps) planArchive(ctx context.Context, w work, split int64) (archiveFile, error) {
-	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
-	if err != nil {
-		return archiveFile{}, err
-	}
+func (s *Steps) planArchive(ctx context.Context, w work, packs *pool.Pool, split int64) (archiveFile, error) {
 	policy, err := s.Sources.Policy(w.run.Source)
 	if err != nil && failure.KindOf(err) != failure.NotFound { // an archive may be asked for after its source is gone
 		return archiveFile{}, err
@@ -81,7 +79,7 @@ func (s *Steps) planArchive(ctx context.Context, w work, split int64) (archiveFi
 		}
 		plan.file.Files = append(plan.file.Files, f)
 	}
-	return plan.file, w.putJSON(ctx, "archive.json", plan.file)
+	return plan.file, nil
 }
 
 type archivePlan struct {
@@ -111,21 +109,17 @@ func (p *archivePlan) one(ctx context.Context, n int, l list) (volumeFile, error
 			return volumeFile{}, err
 		}
 	}
-	tail, err := p.tail(ctx, n, l, m, layout)
+	tail, closeTail, err := p.tail(ctx, n, l, m, layout)
 	if err != nil {
 		return volumeFile{}, err
 	}
 	layout.Append(tail, uint32(*tail.CRC32))
 	parts, err := archive.Parts(layout.Ranges, p.rules)
-	if err != nil {
-		return volumeFile{}, err
-	}
-	err = writeLines(ctx, p.work, fmt.Sprintf("parts-%d.jsonl", n), func(yield func(archive.Part) bool) {
-		for _, part := range parts {
-			if !yield(part) {
-				return
-			}
+	err = together(closeTail, func() error {
+		if err != nil {
+			return err
 		}
+		return writeLines(ctx, p.work, fmt.Sprintf("parts-%d.jsonl", n), slices.Values(parts))
 	})
 	return volumeFile{Key: l.file, Bytes: layout.Size, CRC32: manifest.CRC(layout.CRC32), Parts: len(parts)}, err
 }
@@ -143,33 +137,33 @@ func (p *archivePlan) open(ctx context.Context, key vault.Key) (*manifest.Reader
 	return m, body, nil
 }
 
-// tail writes what follows the packs, and returns where it lies. m has been read to its end.
-func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reader, layout *archive.Layout) (archive.Range, error) {
+// tail writes what follows the packs, and returns where it lies once it is closed. m has been read to its end.
+func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reader, layout *archive.Layout) (at archive.Range, closeIt func() error, err error) {
 	seal, err := p.bytes(ctx, l.seal)
 	if err != nil {
-		return archive.Range{}, err
+		return at, nil, err
 	}
 	sealed, err := manifest.ParseSeal(seal)
 	if err != nil {
-		return archive.Range{}, err
+		return at, nil, err
 	}
 	sum := m.Sum()
 	if sealed.Manifest.SHA256 != sum.SHA256 || sealed.Manifest.Entries != sum.Entries {
-		return archive.Range{}, failure.New(failure.Corrupt, "the manifest of %s is not the one that was sealed", p.work.run.ID)
+		return at, nil, failure.New(failure.Corrupt, "the manifest of %s is not the one that was sealed", p.work.run.ID)
 	}
 	gzip, err := p.work.open(ctx, l.manifest, 0, -1)
 	if err != nil {
-		return archive.Range{}, err
+		return at, nil, err
 	}
 	defer gzip.Close()
 	again, body, err := p.open(ctx, l.manifest)
 	if err != nil {
-		return archive.Range{}, err
+		return at, nil, err
 	}
 	defer body.Close()
 	key := p.work.key(fmt.Sprintf("tail-%d", n))
 	out := p.work.create(ctx, key, vault.Always())
-	crc := crc32.NewIEEE()
+	crc, size := crc32.NewIEEE(), &counter{}
 	tail := archive.Tail{
 		Seal: seal, Readme: m.Header.Readme, Started: m.Header.Started, Data: layout.Size,
 		List: archive.CompressedDoc{
@@ -177,14 +171,19 @@ func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reade
 			Length: sealed.Manifest.Deflated.Size + manifest.GzipHeader + manifest.GzipTrailer,
 		},
 	}
-	if err := tail.Write(io.MultiWriter(out, crc), again.Entries()); err != nil {
+	if err := tail.Write(io.MultiWriter(out, crc, size), again.Entries()); err != nil {
 		out.Abort()
-		return archive.Range{}, err
+		return at, nil, err
 	}
-	if err := out.Close(); err != nil {
-		return archive.Range{}, err
-	}
-	return archive.Range{Key: key, Length: out.Size(), Object: out.Size(), CRC32: new(manifest.CRC(crc.Sum32()))}, nil
+	return archive.Range{Key: key, Length: size.n, Object: size.n, CRC32: new(manifest.CRC(crc.Sum32()))}, out.Close, nil
+}
+
+// counter counts what is written.
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
 }
 
 func (p *archivePlan) bytes(ctx context.Context, key vault.Key) ([]byte, error) {
@@ -224,7 +223,8 @@ func (s *Steps) join(ctx context.Context, w work, file archiveFile, at events.As
 		}
 		parts = append(parts, part)
 	}
-	assembler := archive.Assembler{Vault: s.Vault, Progress: s.add, Open: w.open}
+	_, fresh := s.fresh.LoadAndDelete(at.Upload)
+	assembler := archive.Assembler{Vault: s.Vault, Progress: s.add, Open: w.open, Fresh: fresh}
 	upload := vault.Upload{Key: f.Key, ID: at.Upload}
 	until, first := s.until(ctx), true
 	have, err := assembler.Write(ctx, upload, parts, func() bool {
@@ -254,12 +254,12 @@ func (s *Steps) beginNext(ctx context.Context, file archiveFile, done int) (even
 	return s.beginFile(ctx, file.Files[done+1], done+1)
 }
 
-// beginFile begins the upload of a file. An attempt that died before it could say so may have left one.
+// beginFile begins the upload of a file. What an attempt left that died before it could say so goes with the work files.
 func (s *Steps) beginFile(ctx context.Context, f volumeFile, volume int) (events.Assembly, error) {
-	if err := s.Vault.AbortAll(ctx, f.Key); err != nil {
-		return events.Assembly{}, err
-	}
 	upload, err := s.Vault.CreateUpload(ctx, f.Key)
+	if err == nil {
+		s.fresh.Store(upload.ID, true)
+	}
 	return events.Assembly{Volume: volume, Upload: upload.ID}, err
 }
 
@@ -307,12 +307,12 @@ func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup
 	if !record.Status.Good() {
 		return record, failure.New(failure.Usage, "the backup %s is %s: there is nothing to make an archive of", id, record.Status)
 	}
-	run := events.Run{ID: id, Source: source}
-	if err := s.renew(ctx, run); err != nil {
+	lease := events.Run{ID: backup.NewID(s.Now()), Source: source} // nobody's id: two at the same archive must not share it
+	if err := s.renew(ctx, lease); err != nil {
 		return record, err
 	}
-	w := s.work(run, "archive-"+strings.ToLower(rand.Text()[:10]))
-	file, err := s.makeArchive(ctx, w, record.Archive.Split)
+	w := s.work(events.Run{ID: id, Source: source}, "archive-"+strings.ToLower(rand.Text()[:10]))
+	file, err := s.makeArchive(ctx, w, lease, record.Archive.Split)
 	if err == nil {
 		var proof backup.Proof
 		if proof, err = s.prove(ctx, file); err == nil {
@@ -328,13 +328,19 @@ func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup
 			})
 		}
 	}
-	clean := context.WithoutCancel(ctx)
+	clean, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer stop()
+	s.recent.forget(vault.Work(source, id, ""))
 	return record, errors.Join(err, s.Vault.AbortAll(clean, vault.ArchiveFiles(source, id)),
-		s.Vault.DeleteAll(clean, vault.Work(source, id, w.attempt+"/")), s.catalog().Release(clean, source, id))
+		s.Vault.DeleteAll(clean, vault.Work(source, id, "")), s.release(clean, source, lease.ID)) // what a killed call left goes too
 }
 
-func (s *Steps) makeArchive(ctx context.Context, w work, split int64) (archiveFile, error) {
-	file, err := s.planArchive(ctx, w, split)
+func (s *Steps) makeArchive(ctx context.Context, w work, lease events.Run, split int64) (archiveFile, error) {
+	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
+	if err != nil {
+		return archiveFile{}, err
+	}
+	file, err := s.planArchive(ctx, w, packs, split)
 	if err != nil {
 		return file, err
 	}
@@ -348,7 +354,7 @@ func (s *Steps) makeArchive(ctx context.Context, w work, split int64) (archiveFi
 		if at, err = s.join(ctx, w, file, at); err != nil {
 			return file, err
 		}
-		if err := s.renew(ctx, w.run); err != nil {
+		if err := s.renew(ctx, lease); err != nil {
 			return file, err
 		}
 	}

@@ -26,8 +26,8 @@ func (s *Steps) assemble(ctx context.Context, w work, at *events.Assembly) (even
 		}
 		return s.join(ctx, w, file, *at)
 	}
-	file, err := s.prepare(ctx, w)
-	if err != nil {
+	file, done, err := s.prepare(ctx, w)
+	if err != nil || !done {
 		return events.Assembly{}, err
 	}
 	var size int64
@@ -38,37 +38,40 @@ func (s *Steps) assemble(ctx context.Context, w work, at *events.Assembly) (even
 	return s.join(ctx, w, file, *at)
 }
 
-// prepare writes the signed manifest and plans the archive.
-func (s *Steps) prepare(ctx context.Context, w work) (archiveFile, error) {
+// prepare writes the signed manifest and plans the archive. It is not done when the time was not enough to merge packs.
+func (s *Steps) prepare(ctx context.Context, w work) (file archiveFile, done bool, err error) {
 	var snapshot snapshotFile
 	if err := w.getJSON(ctx, "snapshot.json", &snapshot); err != nil {
-		return archiveFile{}, err
-	}
-	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)
-	if err != nil {
-		return archiveFile{}, err
+		return file, false, err
 	}
 	policy, err := s.Sources.Policy(w.run.Source)
 	if err != nil {
-		return archiveFile{}, err
+		return file, false, err
 	}
 	all, err := s.gather(ctx, w)
 	if err != nil {
-		return archiveFile{}, err
+		return file, false, err
 	}
+	if all.merged, done, err = s.merge(ctx, w, all); err != nil || !done {
+		return file, false, err
+	}
+	record := all.run
 	header := manifest.Header{
 		Backup: w.run.ID, Source: w.run.Source, Kind: record.Kind, Name: record.Name, Description: record.Description,
 		Scope: record.Scope, Started: w.run.ID.Time(), Facts: snapshot.Facts, Secrets: snapshot.Facts.Secrets,
 		Readme: archive.Readme(record.Kind, w.run.Source, w.run.ID),
 	}
-	if err := s.writeManifest(ctx, w, header, all); err != nil {
-		return archiveFile{}, err
+	list, err := s.writeManifest(ctx, w, header, all)
+	if err != nil {
+		return file, false, err
 	}
 	if policy.OnDemand {
-		file := archiveFile{Split: policy.Split}
-		return file, w.putJSON(ctx, "archive.json", file)
+		file.Split = policy.Split
+	} else if file, err = s.planArchive(ctx, w, all.pool, policy.Split); err != nil {
+		return file, false, err
 	}
-	return s.planArchive(ctx, w, policy.Split)
+	file.Manifest = list
+	return file, true, w.putJSON(ctx, "archive.json", file)
 }
 
 // manifestFile says what the manifest lists.
@@ -79,6 +82,8 @@ type manifestFile struct {
 	Objects   int    `json:"objects"`
 	Bytes     int64  `json:"bytes"` // of contents
 
+	Found         bool  `json:"found,omitzero"`  // something was noticed
+	Merged        int   `json:"merged,omitzero"` // packs that became others
 	PackedObjects int   `json:"packed_objects"`
 	PackedBytes   int64 `json:"packed_bytes"`
 }
@@ -93,11 +98,11 @@ func (f *manifestFile) count(e manifest.Entry) {
 }
 
 // writeManifest writes the manifest of all entries, pack by pack, and seals it.
-func (s *Steps) writeManifest(ctx context.Context, w work, header manifest.Header, all *gathered) error {
-	order := all.order()
+func (s *Steps) writeManifest(ctx context.Context, w work, header manifest.Header, all *gathered) (manifestFile, error) {
+	order := all.inOrder()
 	key := vault.Manifest(w.run.Source, w.run.ID)
 	out := w.create(ctx, key, vault.IfAbsent())
-	file := manifestFile{PackedObjects: all.packedObjects, PackedBytes: all.packedBytes}
+	file := manifestFile{Found: all.found, Merged: all.merged, PackedObjects: all.packedObjects, PackedBytes: all.packedBytes}
 	sum, err := func() (manifest.Sum, error) {
 		m, err := manifest.NewWriter(out, header)
 		if err != nil {
@@ -123,17 +128,14 @@ func (s *Steps) writeManifest(ctx context.Context, w work, header manifest.Heade
 	}()
 	if err != nil {
 		out.Abort()
-		return err
+		return file, err
 	}
 	if err := out.Close(); err != nil {
-		return err
+		return file, err
 	}
 	sum.Compressed = out.Size()
 	file.SHA256, file.Entries = sum.SHA256, sum.Entries
-	if err := w.putJSON(ctx, "manifest.json", file); err != nil {
-		return err
-	}
-	return s.sealList(ctx, w, list{manifest: key, seal: vault.Seal(w.run.Source, w.run.ID)}, sum)
+	return file, s.sealList(ctx, w, list{manifest: key, seal: vault.Seal(w.run.Source, w.run.ID)}, sum)
 }
 
 // sealList signs a list of entries that was written.

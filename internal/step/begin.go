@@ -35,28 +35,25 @@ func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error)
 }
 
 func (s *Steps) record(ctx context.Context, run events.Run, kind string) (events.Began, error) {
-	err := s.catalog().Create(ctx, catalog.Record{
+	record, err := s.catalog().Begin(ctx, catalog.Record{
 		ID: run.ID, Source: run.Source, Kind: kind, Name: run.Name, Description: run.Description,
 		Status: backup.InProgress, Scope: run.Scope, StartedBy: run.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
 	})
+	if err == nil && record.Status == backup.Canceled { // a run that was stopped goes on
+		record, err = s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
+			if r.Status == backup.Canceled {
+				r.Status, r.Failure = backup.InProgress, nil
+			}
+			return nil
+		})
+	}
 	if err != nil {
 		return events.Began{}, err
 	}
-	answer := "run"
-	_, err = s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
-		switch r.Status {
-		case backup.InProgress:
-		case backup.Canceled: // a run that was stopped goes on
-			r.Status, r.Failure = backup.InProgress, nil
-		default:
-			answer = "duplicate"
-		}
-		return nil
-	})
-	if err == nil && answer == "duplicate" {
-		err = s.catalog().Release(ctx, run.Source, run.ID)
+	if record.Status == backup.InProgress {
+		return events.Began{Answer: "run"}, nil
 	}
-	return events.Began{Answer: answer}, err
+	return events.Began{Answer: "duplicate"}, s.release(ctx, run.Source, run.ID)
 }
 
 // closeLost ends every run of the source that is in progress by its record but does not hold the lease: it died

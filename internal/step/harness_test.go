@@ -163,7 +163,7 @@ func (n *told) Notify(_ context.Context, r catalog.Record, _ *catalog.Record, _ 
 
 // world is a vault on the embedded server, one fake application, and the steps between them.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	vault  *vault.Vault
 	faults *faults
 	steps  *step.Steps
@@ -174,7 +174,7 @@ type world struct {
 	policy step.Policy
 }
 
-func newWorld(t *testing.T, files map[string]string) *world {
+func newWorld(t testing.TB, files map[string]string) *world {
 	t.Helper()
 	server, err := local.Attach(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
 	if err != nil {

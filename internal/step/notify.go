@@ -23,15 +23,11 @@ func (s *Steps) notify(ctx context.Context, run events.Run) error {
 		return nil
 	}
 	s.phase("notify", 0, 0)
-	previous, err := s.catalog().LastGood(ctx, run.Source, record.Scope, record.Started)
+	before, err := s.catalog().Before(ctx, run.Source, record.Scope, record.Started)
 	if err != nil {
-		s.Log.Info("the previous backup cannot be found", "error", err)
+		s.Log.Info("the runs before cannot be found", "error", err)
 	}
-	before, err := s.catalog().LastEnd(ctx, run.Source, record.Scope, record.Started)
-	if err != nil {
-		s.Log.Info("the previous run cannot be found", "error", err)
-	}
-	notified, err := s.Notifier.Notify(ctx, record, previous, before)
+	notified, err := s.Notifier.Notify(ctx, record, before.Good, before.Ended)
 	if err != nil {
 		notified = catalog.Notified{Status: "failed", Message: err.Error()}
 	}

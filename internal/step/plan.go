@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -70,7 +69,9 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err := out.end(err); err != nil {
 		return events.Plan{}, err
 	}
-	file.Batches = len(out.batches)
+	file.Batches, file.Groups = len(out.batches), out.groups
+	file.Packs = slices.SortedFunc(maps.Values(out.packs), func(a, b manifest.Pack) int { return strings.Compare(a.ID, b.ID) })
+	file.Run, file.Found = record, snapshot.Found
 	file.Moved, file.MovedBytes = planner.Moved()
 	if err := w.putJSON(ctx, "plan.json", file); err != nil {
 		return events.Plan{}, err
@@ -106,7 +107,7 @@ func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, ea
 
 // sameStore reports whether the vault's store can copy what the source has.
 func (s *Steps) sameStore(source app.Stored) bool {
-	at, ok := source.Located(app.Object{Key: "any", Identity: `"any":0:0`})
+	at, ok := source.Located(app.Object{Key: "any", Path: "files/any", Identity: `"any":0:0`})
 	return ok && s.Vault.SameStore(at.Endpoint)
 }
 
@@ -129,16 +130,12 @@ const scopesReused = 3
 // earlier returns the last good backup of the run's scope, or nil, and those backups whose entries may be reused, the
 // newest first: the last of the scopes that were used last, since packs are shared by all, and the run's own.
 func (s *Steps) earlier(ctx context.Context, record catalog.Record) (last *catalog.Record, earlier []catalog.Record, err error) {
-	last, err = s.catalog().LastGood(ctx, record.Source, record.Scope, record.Started)
-	if err != nil {
-		return nil, nil, err
+	before, err := s.catalog().Before(ctx, record.Source, record.Scope, record.Started)
+	earlier = before.Each[:min(len(before.Each), scopesReused)]
+	if before.Good != nil && !slices.ContainsFunc(earlier, func(r catalog.Record) bool { return r.ID == before.Good.ID }) {
+		earlier = append(slices.Clone(earlier), *before.Good)
 	}
-	earlier, err = s.catalog().LastOfEach(ctx, record.Source, record.Started, scopesReused)
-	if last != nil && !slices.ContainsFunc(earlier, func(r catalog.Record) bool { return r.ID == last.ID }) {
-		earlier = append(earlier, *last)
-	}
-	slices.SortFunc(earlier, func(a, b catalog.Record) int { return b.Started.Compare(a.Started) })
-	return last, earlier, err
+	return before.Good, earlier, err
 }
 
 // previous shows the planner the entries of earlier backups. A manifest that is damaged costs reading everything again
@@ -188,6 +185,7 @@ func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, p
 		return nil, err
 	}
 	defer body.Close()
+	m.Trusted()
 	for _, id := range m.PackOrder {
 		if p := m.Packs[id]; packs.Has(p) {
 			out.packs[id] = p
@@ -355,11 +353,14 @@ func (p *planned) end(err error) error {
 		p.reused.Abort()
 		return err
 	}
-	earlier := slices.SortedFunc(maps.Values(p.packs), func(a, b manifest.Pack) int { return strings.Compare(a.ID, b.ID) })
-	return errors.Join(
-		p.items.Close(), p.reused.Close(),
-		writeLines(p.ctx, p.work, "batches.jsonl", slices.Values(p.batches)),
-		writeLines(p.ctx, p.work, "groups.jsonl", slices.Values(p.groups)),
-		writeLines(p.ctx, p.work, "packs.jsonl", slices.Values(earlier)),
-	)
+	work := []func() error{p.items.Close}
+	if len(p.groups) > 0 {
+		work = append(work, p.reused.Close)
+	} else {
+		p.reused.Abort()
+	}
+	if len(p.batches) > fewBatches { // otherwise they are in the answer
+		work = append(work, func() error { return writeLines(p.ctx, p.work, "batches.jsonl", slices.Values(p.batches)) })
+	}
+	return together(work...)
 }

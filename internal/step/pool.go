@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/pool"
@@ -26,7 +28,10 @@ type gathered struct {
 	known map[string]manifest.Pack // every pack that an entry may name
 	pool  *pool.Pool
 	kept  int // entries in memory
+	run   catalog.Record
+	found bool // something was noticed
 
+	merged        int // packs that became others
 	packedObjects int // by this run
 	packedBytes   int64
 }
@@ -82,32 +87,65 @@ func (s *Steps) gather(ctx context.Context, w work) (*gathered, error) {
 	if err := w.getJSON(ctx, "plan.json", &plan); err != nil {
 		return nil, err
 	}
-	for p, err := range readLines[manifest.Pack](ctx, w, "packs.jsonl", 0, -1) {
-		if err != nil {
-			return nil, err
-		}
+	g.run = plan.Run
+	for _, p := range plan.Packs {
 		g.known[p.ID] = p
 	}
-	for at, err := range readLines[group](ctx, w, "groups.jsonl", 0, -1) {
-		if err != nil {
-			return nil, err
-		}
+	for _, at := range plan.Groups {
 		p := g.pack(at.Pack.ID)
 		p.groups = append(p.groups, at)
 		p.join(at.Tally)
 	}
 	g.packedObjects, g.packedBytes = -plan.Moved, -plan.MovedBytes
-	found := w.create(ctx, vault.Findings(w.run.Source, w.run.ID), vault.Always())
-	if err := g.results(ctx, plan, found); err != nil {
-		found.Abort()
+	found := &lazy{open: func() *writer { return w.create(ctx, vault.Findings(w.run.Source, w.run.ID), vault.Always()) }}
+	if err := found.end(g.results(ctx, plan, found)); err != nil {
 		return nil, err
 	}
-	if err := found.Close(); err != nil {
-		return nil, err
+	g.found = found.w != nil
+	for _, p := range slices.Collect(maps.Values(g.packs)) {
+		for id, bytes := range p.Bodies {
+			g.pack(id).Live += bytes
+		}
 	}
 	var err error
 	g.pool, err = pool.Open(ctx, s.Vault, w.run.Source)
 	return g, err
+}
+
+// merge has the store join packs where the archive would need too many parts otherwise, as far as the time goes; done
+// is false when there is more to do. It returns how many packs became others.
+func (s *Steps) merge(ctx context.Context, w work, g *gathered) (merged int, done bool, err error) {
+	if s.Vault.EqualParts() {
+		return 0, true, nil
+	}
+	var uses []pool.Use
+	for _, p := range g.inOrder() {
+		if !p.Documents {
+			uses = append(uses, pool.Use{Pack: p.Pack, Live: p.Live})
+		}
+	}
+	groups := pool.Plan(g.pool.Objects(uses), pool.Limits{})
+	if len(groups) == 0 {
+		return 0, true, nil
+	}
+	s.phase("merge", int64(len(groups)), 0)
+	until := s.until(ctx)
+	for _, group := range groups {
+		if merged > 0 && !s.Now().Before(until) {
+			return merged, false, nil
+		}
+		_, err := g.pool.Merge(ctx, s.Vault, group, nil)
+		if err != nil && failure.KindOf(err) == failure.Invalid {
+			s.Log.Info("packs cannot be merged on this store", "source", w.run.Source, "error", err)
+			return merged, true, nil
+		}
+		if err != nil {
+			return merged, false, err
+		}
+		merged += len(group)
+		s.add(1, 0)
+	}
+	return merged, true, nil
 }
 
 // results reads what became of each batch, many at a time, and writes all findings of the run.
@@ -118,12 +156,14 @@ func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) 
 			return err
 		}
 	}
-	for f, err := range readLines[app.Finding](ctx, w, "findings.jsonl", 0, -1) {
-		if err == nil {
-			err = writeLine(found, f)
-		}
-		if err != nil {
-			return err
+	if plan.Found {
+		for f, err := range readLines[app.Finding](ctx, w, "findings.jsonl", 0, -1) {
+			if err == nil {
+				err = writeLine(found, f)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	results := make([]pack.Result, readers)
@@ -258,35 +298,33 @@ func (g *gathered) load(ctx context.Context, p *gatheredPack) ([]manifest.Entry,
 	return entries, nil
 }
 
-// order returns the packs in the order of the archive: those that live as a whole first, then those with holes, then
+// inOrder returns the packs in the order of the archive: those that live as a whole first, then those with holes, then
 // undersized ones, then documents; within each as they lie in the pool, so that what was merged is one range. Packs
 // that hold nothing but bodies whose headers lie elsewhere come last: nothing is written for them.
-func (g *gathered) order() []*gatheredPack {
-	for _, p := range slices.Collect(maps.Values(g.packs)) {
-		for id, bytes := range p.Bodies {
-			g.pack(id).Live += bytes
-		}
-	}
+func (g *gathered) inOrder() []*gatheredPack {
 	type ranked struct {
 		*gatheredPack
 		rank int
 		spot pool.Spot
 	}
 	var packs []ranked
+	live := map[vault.Key]int64{}
 	for id, p := range g.packs {
-		rank := 0
+		spot, _ := g.pool.Find(id)
+		live[spot.Key] += p.Live
+		packs = append(packs, ranked{p, 0, spot})
+	}
+	for i, p := range packs {
 		switch {
 		case len(p.groups)+len(p.batches) == 0:
-			rank = 4
+			packs[i].rank = 4
 		case p.Documents:
-			rank = 3
-		case p.Bytes < undersized:
-			rank = 2
-		case p.Live < p.Bytes:
-			rank = 1
+			packs[i].rank = 3
+		case p.spot.Object < undersized:
+			packs[i].rank = 2
+		case live[p.spot.Key] < p.spot.Object:
+			packs[i].rank = 1
 		}
-		spot, _ := g.pool.Find(id)
-		packs = append(packs, ranked{p, rank, spot})
 	}
 	slices.SortFunc(packs, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.spot.Key, b.spot.Key), cmp.Compare(a.spot.Offset, b.spot.Offset), cmp.Compare(a.ID, b.ID))

@@ -12,6 +12,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pool"
+	"lifeboat/internal/retention"
 	"lifeboat/internal/vault"
 )
 
@@ -40,14 +41,13 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err := w.getJSON(ctx, "archive.json", &file); err != nil {
 		return events.Sealed{}, err
 	}
-	proof, err := s.prove(ctx, file)
-	if err != nil {
-		return events.Sealed{}, err
-	}
-	if err := s.packsThere(ctx, w); err != nil {
-		return events.Sealed{}, err
-	}
-	outcome, err := s.outcome(ctx, w, file)
+	var proof backup.Proof
+	var outcome *outcome
+	err = together(
+		func() (err error) { proof, err = s.prove(ctx, file); return err },
+		func() error { return s.packsThere(ctx, w) },
+		func() (err error) { outcome, err = s.outcome(ctx, w, file); return err },
+	)
 	if err != nil {
 		return events.Sealed{}, err
 	}
@@ -70,8 +70,23 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err := s.Vault.Sync(ctx); err != nil {
 		return events.Sealed{}, err
 	}
+	s.prune(ctx, w.run, outcome.manifest.Merged > 0)
 	s.tidyUp(ctx, w.run)
 	return events.Sealed{Status: record.Status}, nil
+}
+
+// prune frees what no backup of the source needs any more, and archives that have had their time. The backup stays good
+// whatever comes of that; the next run tries again.
+func (s *Steps) prune(ctx context.Context, run events.Run, look bool) {
+	policy, err := s.Sources.Policy(run.Source)
+	if err == nil {
+		_, err = retention.AfterRun(ctx, s.Vault, run.Source, look, retention.Options{
+			Holder: s.Holder, Stale: s.Stale, Clock: s.Now, ExpireArchive: policy.Expired(s.Now()),
+		})
+	}
+	if err != nil {
+		s.Log.Error("what no backup needs any more could not be freed", "source", run.Source, "error", err)
+	}
 }
 
 // tidyUp tidies behind a good backup, which stays good whatever comes of that; the next run tidies again.
@@ -117,18 +132,17 @@ type outcome struct {
 
 // outcome reads what the steps before wrote, so that the record can be filled in more than once.
 func (s *Steps) outcome(ctx context.Context, w work, file archiveFile) (*outcome, error) {
-	o := &outcome{run: w.run, archive: file.record(s.Now().UTC()), signer: manifest.KeyID(s.Signer.Public().(ed25519.PublicKey))}
+	o := &outcome{run: w.run, manifest: file.Manifest, archive: file.record(s.Now().UTC()), signer: manifest.KeyID(s.Signer.Public().(ed25519.PublicKey))}
 	if err := w.getJSON(ctx, "snapshot.json", &o.snapshot); err != nil {
 		return nil, err
 	}
-	if err := w.getJSON(ctx, "manifest.json", &o.manifest); err != nil {
-		return nil, err
-	}
-	for f, err := range linesOf[app.Finding](ctx, w, vault.Findings(w.run.Source, w.run.ID), 0, -1) {
-		if err != nil {
-			return nil, err
+	if file.Manifest.Found {
+		for f, err := range linesOf[app.Finding](ctx, w, vault.Findings(w.run.Source, w.run.ID), 0, -1) {
+			if err != nil {
+				return nil, err
+			}
+			o.findings.Add(f)
 		}
-		o.findings.Add(f)
 	}
 	for _, f := range file.oversized() {
 		o.findings.Add(f)
@@ -153,13 +167,14 @@ func (s *Steps) tidy(ctx context.Context, run events.Run) error {
 	if err := s.alone(ctx, run.Source, run.ID, func() error { ours = append(ours, vault.Packs(run.Source)); return nil }); err != nil {
 		return err
 	}
-	if err := s.Vault.AbortAll(ctx, ours...); err != nil {
+	err := together(
+		func() error { return s.Vault.AbortAll(ctx, ours...) },
+		func() error { return s.Vault.DeleteAll(ctx, vault.Work(run.Source, run.ID, "")) },
+	)
+	if err != nil {
 		return err
 	}
-	if err := s.Vault.DeleteAll(ctx, vault.Work(run.Source, run.ID, "")); err != nil {
-		return err
-	}
-	return s.catalog().Release(ctx, run.Source, run.ID)
+	return s.release(ctx, run.Source, run.ID)
 }
 
 // alone does what concerns all of a source's packs, unless another run works on the source.

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -32,8 +31,8 @@ func (s *Steps) snapshot(ctx context.Context, run events.Run) (events.Snapshot, 
 	s.phase("snapshot", 0, 0)
 	attempt := strings.ToLower(rand.Text()[:10])
 	sink := &sink{steps: s, work: s.work(run, attempt), ctx: ctx}
-	sink.list = s.Vault.NewWriter(ctx, sink.work.key("objects.jsonl"), vault.Always())
-	sink.found = s.Vault.NewWriter(ctx, sink.work.key("findings.jsonl"), vault.Always())
+	sink.list = sink.work.create(ctx, sink.work.key("objects.jsonl"), vault.Always())
+	sink.found = &lazy{open: func() *writer { return sink.work.create(ctx, sink.work.key("findings.jsonl"), vault.Always()) }}
 	facts, err := source.Snapshot(ctx, run.Scope, sink)
 	sink.leftOut()
 	if err == nil {
@@ -41,17 +40,17 @@ func (s *Steps) snapshot(ctx context.Context, run events.Run) (events.Snapshot, 
 	}
 	if err != nil {
 		sink.list.Abort()
-		sink.found.Abort()
+		return events.Snapshot{}, sink.found.end(err)
+	}
+	if err := together(sink.list.Close, func() error { return sink.found.end(nil) }); err != nil {
 		return events.Snapshot{}, err
 	}
-	if err := errors.Join(sink.list.Close(), sink.found.Close()); err != nil {
-		return events.Snapshot{}, err
-	}
+	sink.file.Found = sink.found.w != nil
 	for _, d := range sink.file.Documents {
 		facts.Secrets = facts.Secrets || d.Entry.Secret
 	}
 	sink.file.Facts = facts
-	if _, err := s.Vault.PutJSON(ctx, sink.work.key("snapshot.json"), sink.file, vault.Always()); err != nil {
+	if err := sink.work.putJSON(ctx, "snapshot.json", sink.file); err != nil {
 		return events.Snapshot{}, err
 	}
 	return events.Snapshot{Done: true, Attempt: attempt}, nil
@@ -62,8 +61,8 @@ type sink struct {
 	steps *Steps
 	work  work
 	ctx   context.Context
-	list  *vault.Writer
-	found *vault.Writer
+	list  *writer
+	found *lazy
 	err   error // of Found, which has no way to say so
 	// outside counts the objects that the scope leaves out.
 	outside int

@@ -10,17 +10,16 @@
 //
 //	<attempt>/documents/<n>       a compressed document
 //	<attempt>/objects.jsonl       one app.Object a line
-//	<attempt>/findings.jsonl      one app.Finding a line: what the snapshot noticed
+//	<attempt>/findings.jsonl      one app.Finding a line: what the snapshot noticed, if anything
 //	<attempt>/snapshot.json       what the snapshot learned (snapshotFile)
 //	<attempt>/plan.jsonl          one pack.Item a line, batch after batch
-//	<attempt>/batches.jsonl       one events.Batch a line, for the Map
+//	<attempt>/batches.jsonl       one events.Batch a line, for the Map of many
 //	<attempt>/reused.jsonl        one manifest.Entry a line, pack by pack
-//	<attempt>/groups.jsonl        one group a line: where the entries of a pack lie in reused.jsonl
-//	<attempt>/packs.jsonl         one manifest.Pack a line: the packs of the earlier backups
 //	<attempt>/plan.json           planFile
 //	<attempt>/packed/<n>.json     pack.Result of batch n: the index of its packs
-//	<attempt>/tail                the end of the archive
-//	<attempt>/assembly.json       assemblyFile
+//	<attempt>/tail-<n>            the end of file n of the archive
+//	<attempt>/parts-<n>.jsonl     one archive.Part a line
+//	<attempt>/archive.json        archiveFile
 package step
 
 import (
@@ -29,6 +28,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"lifeboat/events"
@@ -53,6 +53,8 @@ type Steps struct {
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
 
 	recent recent
+	fresh  sync.Map // ids of uploads that this process has begun and written nothing to
+	leases sync.Map // by run: when this process last made sure that it holds the source
 }
 
 // Sources opens the configured sources.
@@ -83,6 +85,20 @@ type Notifier interface {
 type Progress interface {
 	Phase(name string, items, bytes int64)
 	Add(items, bytes int64)
+}
+
+// Expired reports whether the archive of a record has had its time; nil where archives are kept.
+func (p Policy) Expired(now time.Time) func(catalog.Record) bool {
+	if p.Keep == 0 {
+		return nil
+	}
+	return func(r catalog.Record) bool {
+		made := r.Archive.Made
+		if made.IsZero() {
+			made = r.Finished
+		}
+		return !now.Before(made.Add(p.Keep))
+	}
 }
 
 // Functions names the steps of each function.
@@ -205,10 +221,23 @@ func (s *Steps) keepLease(ctx context.Context, r events.Request) (working contex
 	}
 }
 
-// renew keeps the lease of a run while it works.
+// renew keeps the lease of a run while it works. A lease that this process has looked at a moment ago is not looked at
+// again.
 func (s *Steps) renew(ctx context.Context, run events.Run) error {
+	if at, ok := s.leases.Load(run.ID); ok && s.Now().Sub(at.(time.Time)) < catalog.LeaseTime/16 {
+		return nil
+	}
 	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	if err == nil {
+		s.leases.Store(run.ID, s.Now())
+	}
 	return err
+}
+
+// release gives the source back.
+func (s *Steps) release(ctx context.Context, source backup.Source, id backup.ID) error {
+	s.leases.Delete(id)
+	return s.catalog().Release(ctx, source, id)
 }
 
 func (s *Steps) stale(l catalog.Lease) bool { return s.Stale != nil && s.Stale(l) }

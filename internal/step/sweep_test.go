@@ -106,9 +106,9 @@ func TestSyncOrder(t *testing.T) {
 			order = append(order, "record")
 		}
 	}
-	// Record in progress, its confirmation, two packs, manifest, archive (begin and complete), then the proof of
+	// Record in progress, two packs, manifest, archive (begin and complete), then the proof of
 	// durability around the record; the last one says who was told.
-	want := []string{"record", "record", "pack", "pack", "manifest", "archive", "archive", "sync", "record", "sync", "record"}
+	want := []string{"record", "pack", "pack", "manifest", "archive", "archive", "sync", "record", "sync", "record"}
 	if diff := cmp.Diff(want, order); diff != "" {
 		t.Error(diff)
 	}

@@ -11,10 +11,14 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"lifeboat/events"
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/vault"
@@ -43,6 +47,7 @@ type snapshotFile struct {
 	Facts     app.Facts       `json:"facts"`
 	Documents []pack.Document `json:"documents"`
 	Objects   int             `json:"objects"`
+	Found     bool            `json:"found,omitzero"` // there is a findings.jsonl
 }
 
 // planFile says what the plan rests on.
@@ -54,6 +59,20 @@ type planFile struct {
 	Moved      int           `json:"moved,omitzero"`
 	MovedBytes int64         `json:"moved_bytes,omitzero"`
 	Findings   []app.Finding `json:"findings"`
+
+	Found  bool            `json:"found,omitzero"` // there is a findings.jsonl
+	Run    catalog.Record  `json:"run"`            // the run's record as it was
+	Groups []group         `json:"groups"`         // of reused.jsonl, which is there if there are any
+	Packs  []manifest.Pack `json:"packs"`          // of the earlier backups
+}
+
+// together does several things at the same time and returns their first error.
+func together(work ...func() error) error {
+	var group errgroup.Group
+	for _, do := range work {
+		group.Go(do)
+	}
+	return group.Wait()
 }
 
 // recent keeps what this process wrote last, so that a step need not read back what the step before it wrote. Only
@@ -131,6 +150,31 @@ func (w *writer) Close() error {
 	return err
 }
 
+// lazy is a file that is there only if something was written.
+type lazy struct {
+	open func() *writer
+	w    *writer
+}
+
+func (l *lazy) Write(p []byte) (int, error) {
+	if l.w == nil {
+		l.w = l.open()
+	}
+	return l.w.Write(p)
+}
+
+// end makes the file visible, or gives it up with err.
+func (l *lazy) end(err error) error {
+	switch {
+	case l.w == nil:
+		return err
+	case err != nil:
+		l.w.Abort()
+		return err
+	}
+	return l.w.Close()
+}
+
 // open reads a range of a file; all of it with a negative length.
 func (w work) open(ctx context.Context, key vault.Key, offset, length int64) (io.ReadCloser, error) {
 	data, ok := w.recent.get(key)
@@ -201,10 +245,15 @@ func linesOf[T any](ctx context.Context, w work, key vault.Key, offset, length i
 			return
 		}
 		defer body.Close()
-		dec := json.NewDecoder(bufio.NewReaderSize(body, 256<<10))
-		for {
-			var v T
-			err := dec.Decode(&v)
+		input := bufio.NewReaderSize(body, 256<<10)
+		next := func() ([]byte, error) {
+			line, err := input.ReadBytes('\n')
+			if err == io.EOF && len(line) > 0 {
+				err = nil
+			}
+			return line, err
+		}
+		for v, err := range lines.Decode(next, decodeLine[T]) {
 			if err == io.EOF {
 				return
 			}
@@ -216,6 +265,12 @@ func linesOf[T any](ctx context.Context, w work, key vault.Key, offset, length i
 			}
 		}
 	}
+}
+
+func decodeLine[T any](line []byte) (T, error) {
+	var v T
+	err := json.Unmarshal(line, &v)
+	return v, err
 }
 
 // openManifest opens the manifest of a backup.

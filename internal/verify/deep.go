@@ -236,4 +236,3 @@ func (d *deep) readSome(n int64) {
 		d.progress(0, n)
 	}
 }
-

@@ -2,6 +2,7 @@ package verify_test
 
 import (
 	"bytes"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -46,9 +47,7 @@ func TestDeep(t *testing.T) {
 	var bytesOfPacks int64
 	all := map[string][]byte{}
 	for _, b := range []*archivetest.Backup{first, second} {
-		for id, data := range b.Packs {
-			all[id] = data
-		}
+		maps.Copy(all, b.Packs)
 	}
 	for _, data := range all {
 		bytesOfPacks += int64(len(data))

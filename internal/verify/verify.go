@@ -88,6 +88,9 @@ func Whole(ctx context.Context, image Image, o Options) (Report, error) {
 			return report, err
 		}
 	}
+	if m.Header.Volume != nil {
+		report.volume(*m.Header.Volume)
+	}
 	report.OK = report.Total == 0
 	return report, nil
 }

@@ -76,6 +76,10 @@ func OpenVolumes(ctx context.Context, name string) (Image, io.Closer, error) {
 	if err != nil || header.Volume == nil || len(header.Volume.All) == 1 {
 		return image, file, nil // a manifest that cannot be read is for the check to report
 	}
+	if !sensible(*header.Volume) {
+		file.Close()
+		return nil, nil, failure.New(failure.Corrupt, "%s says that it is volume %d of %d", name, header.Volume.Number, len(header.Volume.All))
+	}
 	paths, missing := siblings(name, *header.Volume)
 	if len(missing) > 0 {
 		file.Close()
@@ -101,6 +105,8 @@ func OpenVolumes(ctx context.Context, name string) (Image, io.Closer, error) {
 	}
 	return joined, open, nil
 }
+
+func sensible(v manifest.Volume) bool { return v.Number >= 1 && v.Number <= len(v.All) }
 
 type closers []io.Closer
 
@@ -142,7 +148,8 @@ func Volumes(file string, volume manifest.Volume) []string {
 	stem, numbered := strings.CutSuffix(filepath.Base(file), volumeEnd(volume.Number))
 	names := make([]string, len(volume.All))
 	for i, v := range volume.All {
-		if names[i] = filepath.Base(filepath.FromSlash(v.Name)); numbered { // whoever wrote it names nothing in other folders
+		names[i] = filepath.Base(filepath.FromSlash(v.Name)) // whoever wrote it names nothing in other folders
+		if numbered || names[i] == ".." || names[i] == "." {
 			names[i] = stem + volumeEnd(i+1)
 		}
 	}
@@ -173,7 +180,8 @@ func joinVolumes(ctx context.Context, files []fileImage, names []string) (*volum
 		h.Volume = nil
 		switch {
 		case volume == nil || volume.Number != i+1 || len(volume.All) != len(files):
-			return nil, failure.New(failure.Corrupt, "%s is not volume %d of %d", names[i], i+1, len(files))
+			return nil, failure.New(failure.Corrupt, "%s is not volume %d of %d", names[i], i+1, len(files)).
+				WithHint("the volumes of an archive keep their numbers: NAME.v001.zip, NAME.v002.zip, …")
 		case i == 0:
 			v.header, v.all = h, volume.All
 		case !reflect.DeepEqual(h, v.header) || !slices.Equal(volume.All, v.all):
@@ -370,6 +378,16 @@ func (r *Report) add(one Report, name string) {
 			f.Item = name + ": " + f.Item
 		}
 		r.Problems = append(r.Problems, f)
+	}
+}
+
+// volume holds what one volume says of itself against what it has.
+func (r *Report) volume(v manifest.Volume) {
+	switch {
+	case !sensible(v):
+		r.found(volumeProblem(manifest.PathInArchive, "it says that it is volume %d of %d", v.Number, len(v.All)))
+	case v.All[v.Number-1].Entries != r.Entries:
+		r.found(volumeProblem(manifest.PathInArchive, "volume %d has %d entries, its list of volumes says %d", v.Number, r.Entries, v.All[v.Number-1].Entries))
 	}
 }
 

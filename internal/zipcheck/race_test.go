@@ -1,0 +1,5 @@
+//go:build race
+
+package zipcheck_test
+
+const raceEnabled = true
