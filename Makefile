@@ -6,7 +6,7 @@ TOOL        := $(GO) tool -modfile=tools/go.mod
 CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench check $(CHECKS) clean
+.PHONY: help run build test bench bench-full check $(CHECKS) clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -21,8 +21,11 @@ build: ## bin/lifeboat, a static binary
 test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
 	$(GO) test $(GOTESTFLAGS) ./...
 
-bench: ## every benchmark once; BENCHFLAGS="-benchtime 2s" measures
-	$(GO) test -run '^$$' -bench . -benchtime 1x $(BENCHFLAGS) ./...
+bench: ## goals on a modelled store, five minutes; BENCHFLAGS="-only i,iv" for some of them
+	$(GO) run ./cmd/bench $(BENCHFLAGS)
+
+bench-full: ## the embedded server and peers, too: half an hour, 40 GB of disk; node, rclone, restic, zip where there are
+	$(GO) run ./cmd/bench -full $(BENCHFLAGS)
 
 check: $(CHECKS) ## format, vet, staticcheck, go fix, go.mod and the layers
 

@@ -4,10 +4,14 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"lifeboat/internal/s3model"
 )
 
 // bench collects figures and goals.
@@ -73,11 +77,14 @@ func (b *bench) run(name string, m measured) {
 func (b *bench) peer(name string, m measured) {
 	b.figure(name+".wall", m.wall.Seconds(), "s")
 	b.figure(name+".cpu", m.cpu.Seconds(), "s")
+	b.figure(name+".peak", float64(m.peak)/float64(mib), "MiB")
+	if m.Counters == (s3model.Counters{}) { // of a program that does not count
+		return
+	}
 	b.figure(name+".read", float64(m.Downloaded)/1e6, "MB")
 	b.figure(name+".written", float64(m.Uploaded)/1e6, "MB")
 	b.figure(name+".put-class", float64(m.PutClass()), "requests")
 	b.figure(name+".get-class", float64(m.Get), "requests")
-	b.figure(name+".peak", float64(m.peak)/float64(mib), "MiB")
 }
 
 // digits writes a value with three or more significant digits.
@@ -129,8 +136,19 @@ Assumptions of the modelled store: 40 ms for PUT-class requests and DELETE, 20 m
 price of a PUT), 150 MB/s for one copy request, a link of 75 MB/s each way for each worker; its copies are references.
 Read and written are bytes of contents at the client, one way each. CPU is user and system time of all workers, from
 start to end; peak is the resident memory of the largest. Workers are running when the clock starts. The engine that
-hands out the steps and the store itself run beside them and count for nobody. Nothing here ran on AWS.
+hands out the steps and the store itself run beside them and count for nobody. Where more than two workers share a
+processor, the modelled store is slowed down until each has half a processor, and walls are divided by the same factor.
+Nothing here ran on AWS.
 `)
+}
+
+// machine says where the benchmarks run, and what else runs there.
+func (b *bench) machine() {
+	load, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		load = []byte("not known")
+	}
+	b.say("%s, %s/%s, %d processors, load %s", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), strings.TrimSpace(string(load)))
 }
 
 // version returns the first line of what a program says of itself; "" where there is no such program.
@@ -139,6 +157,10 @@ func version(name string, args ...string) string {
 	if err != nil {
 		return ""
 	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
-	return line
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "Copyright") {
+			return line
+		}
+	}
+	return ""
 }

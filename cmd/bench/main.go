@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"lifeboat/internal/local"
 )
@@ -57,6 +58,8 @@ func run(ctx context.Context, args []string) error {
 		}
 		experiments = slices.Concat(quick, full)
 	}
+	b.machine()
+	began := time.Now()
 	for _, e := range experiments {
 		if !chosen(e.name, *only) {
 			continue
@@ -67,6 +70,7 @@ func run(ctx context.Context, args []string) error {
 		}
 	}
 	b.table()
+	b.say("all of it took %s", time.Since(began).Round(time.Second))
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,11 +90,13 @@ func (t *bed) timed(workers int, policy step.Policy, do func(*fleet) error) (mea
 	if err != nil {
 		return measured{}, err
 	}
+	factor := t.store.pace(workers)
 	began := time.Now()
 	err = do(f)
-	m := measured{wall: time.Since(began)}
+	m := measured{wall: time.Since(began) / factor}
 	var left error
 	m.use, left = f.dismiss()
+	m.busy /= factor
 	return m, errors.Join(err, left)
 }
 
@@ -141,19 +144,17 @@ func (t *bed) change(ctx context.Context, share float64) error {
 	return t.store.fill(ctx, t.data, files)
 }
 
-// median repeats a measurement and returns the one with the median wall. One that takes longer than patience is not
-// repeated.
-func median(times int, patience time.Duration, measure func() (measured, error)) (measured, int, error) {
+// median repeats a measurement, up to so many times as long as all take less than budget together, and returns the one
+// with the median wall.
+func median(times int, budget time.Duration, measure func() (measured, error)) (measured, int, error) {
 	var all []measured
-	for len(all) < times {
+	for began := time.Now(); len(all) == 0 || len(all) < times && time.Since(began) < budget; {
 		m, err := measure()
 		if err != nil {
 			return m, len(all), err
 		}
-		if all = append(all, m); m.wall > patience {
-			break
-		}
+		all = append(all, m)
 	}
-	slices.SortFunc(all, func(a, b measured) int { return int(a.wall - b.wall) })
+	slices.SortFunc(all, func(a, b measured) int { return cmp.Compare(a.wall, b.wall) })
 	return all[(len(all)-1)/2], len(all), nil
 }

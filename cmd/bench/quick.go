@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"lifeboat/internal/estimate"
 	"lifeboat/internal/s3model"
 	"lifeboat/internal/step"
 )
@@ -17,10 +16,15 @@ var quick = []experiment{
 	{"i", "modelled store, set i", small},
 	{"ii", "counts, set ii", large},
 	{"iii", "counts, set iii", huge},
+	{"price", "requests of set iv and of twice as many such files, prefer cost", price},
+	{"plan", "the planner alone, 10 million objects", plan},
 	{"growth", "time of a first backup and of the next against the number of objects, no latencies", growth},
 }
 
-const floor = 5 * mib // of what the store copies, where speed is preferred
+const (
+	floor   = 5 * mib          // of what the store copies, where speed is preferred
+	repeats = 12 * time.Second // how long a measurement is repeated
+)
 
 var (
 	speed     = step.Policy{Floor: floor, Eager: true}
@@ -87,10 +91,7 @@ func media(ctx context.Context, b *bench) error {
 				return err
 			}
 		}
-		if err := b.againstStreaming(ctx, t); err != nil {
-			return err
-		}
-		first, err := b.first(ctx, t, 8)
+		first, err := b.againstStreaming(ctx, t)
 		if err != nil {
 			return err
 		}
@@ -104,10 +105,7 @@ func media(ctx context.Context, b *bench) error {
 		if err := b.unchanged(ctx, t); err != nil {
 			return err
 		}
-		if err := b.changedLarge(ctx, t); err != nil {
-			return err
-		}
-		return b.price(ctx, t)
+		return b.changedLarge(ctx, t)
 	})
 }
 
@@ -125,7 +123,7 @@ func (b *bench) first(ctx context.Context, t *bed, workers int) (measured, error
 
 // againstNaive compares a first backup with the naive packager.
 func (b *bench) againstNaive(ctx context.Context, t *bed, workers int) error {
-	ours, n, err := median(3, 5*time.Second, func() (measured, error) {
+	ours, n, err := median(5, repeats, func() (measured, error) {
 		if err := t.forget(ctx); err != nil {
 			return measured{}, err
 		}
@@ -147,35 +145,36 @@ func (b *bench) againstNaive(ctx context.Context, t *bed, workers int) error {
 	return nil
 }
 
-// againstStreaming compares with our own pipeline where the store copies nothing.
-func (b *bench) againstStreaming(ctx context.Context, t *bed) error {
-	walls := map[bool]time.Duration{}
-	for _, spliced := range []bool{false, true} {
-		t.policy = streaming
-		name := "iv.first.8.streaming"
-		if spliced {
-			t.policy, name = speed, "iv.first.8.spliced"
-		}
-		m, n, err := median(3, 8*time.Second, func() (measured, error) {
+// againstStreaming compares with our own pipeline where the store copies nothing. It returns the last backup, in which
+// it does.
+func (b *bench) againstStreaming(ctx context.Context, t *bed) (last measured, err error) {
+	var walls []time.Duration
+	for _, way := range []struct {
+		name   string
+		policy step.Policy
+	}{{"streaming", streaming}, {"spliced", speed}} {
+		t.policy = way.policy
+		m, n, err := median(5, repeats, func() (measured, error) {
 			if err := t.forget(ctx); err != nil {
 				return measured{}, err
 			}
-			return t.backup(ctx, 8)
+			last, err = t.backup(ctx, 8)
+			return last, err
 		})
 		if err != nil {
-			return err
+			return last, err
 		}
-		b.say("%s: median of %d", name, n)
-		b.run(name, m)
-		walls[spliced] = m.wall
+		b.say("iv.first.8.%s: median of %d", way.name, n)
+		b.run("iv.first.8."+way.name, m)
+		walls = append(walls, m.wall)
 	}
-	b.goal("iv.first.8.splicing-ratio", "iv: ours without splicing ÷ with, 8 workers", "≥", 2.2, walls[false].Seconds()/walls[true].Seconds(), "×")
-	return nil
+	b.goal("iv.first.8.splicing-ratio", "iv: ours without splicing ÷ with, 8 workers", "≥", 2.2, walls[0].Seconds()/walls[1].Seconds(), "×")
+	return last, nil
 }
 
 // restored brings a backup back to a bucket.
 func (b *bench) restored(ctx context.Context, t *bed, first measured) error {
-	ours, n, err := median(3, 8*time.Second, func() (measured, error) { return t.restore(ctx, first.record.ID, 8, floor) })
+	ours, n, err := median(5, repeats, func() (measured, error) { return t.restore(ctx, first.record.ID, 8, floor) })
 	if err != nil {
 		return err
 	}
@@ -222,41 +221,6 @@ func (b *bench) changedLarge(ctx context.Context, t *bed) error {
 	b.goal(t.set.name+".changed.read-share", t.set.name+": read, 1 % of the files changed, with archive", "≤", 5, share(m, t.set), "%")
 	return nil
 }
-
-// price makes backups where cost is preferred, and says what a TB of such media costs.
-func (b *bench) price(ctx context.Context, t *bed) error {
-	prices := estimate.Prices("us-east-1")
-	least, err := estimate.SpliceFloor(estimate.Splice{Prefer: "cost", Prices: prices, Filler: true, Sizes: estimate.Media(t.set.bytes())})
-	if err != nil {
-		return err
-	}
-	t.policy = step.Policy{Floor: least}
-	if err := t.forget(ctx); err != nil {
-		return err
-	}
-	for _, run := range []struct {
-		figure, name string
-		limit        float64
-	}{{"first", "first backup", 0.65}, {"unchanged", "nothing changed", 0.10}} {
-		m, err := t.backup(ctx, 8)
-		if err != nil {
-			return err
-		}
-		b.run("iv.cost."+run.figure+".8", m)
-		usage := estimate.Usage{
-			Put: m.PutClass(), Get: m.Get, Invocations: int64(m.calls),
-			GBSeconds: m.busy.Seconds() * estimate.DefaultMemory / 1024, Transitions: transitions(m.calls),
-		}
-		cost := usage.Price(prices)
-		perTB := float64(cost.Once()) / 1e9 * 1e12 / float64(t.set.bytes())
-		b.say("%s, prefer cost (copies from %d MiB on): %d PUT-class, %d GET-class, %.1f GB-s: %v", run.name, least/mib, usage.Put, usage.Get, usage.GBSeconds, cost.Once())
-		b.goal("iv.cost."+run.figure+".price-per-TB", "iv: price per TB with archive, prefer cost, "+run.name, "≤", run.limit, perTB, "$")
-	}
-	return nil
-}
-
-// transitions is about how many states a run of so many calls enters: one a call and one after it.
-func transitions(calls int) int64 { return int64(2*calls + 2) }
 
 func small(ctx context.Context, b *bench) error {
 	files := setI()
@@ -324,7 +288,7 @@ func growth(ctx context.Context, b *bench) error {
 	for i, n := range sizes {
 		files := makeSet("growth", "files of one size", "bin", equal(n, 2*kib))
 		err := onModel(ctx, s3model.Options{}, files, speed, func(t *bed) (err error) {
-			first[i], _, err = median(5, time.Minute, func() (measured, error) {
+			first[i], _, err = median(5, repeats, func() (measured, error) {
 				if err := t.forget(ctx); err != nil {
 					return measured{}, err
 				}
@@ -333,7 +297,7 @@ func growth(ctx context.Context, b *bench) error {
 			if err != nil {
 				return err
 			}
-			next[i], _, err = median(5, time.Minute, func() (measured, error) { return t.backup(ctx, 2) })
+			next[i], _, err = median(5, repeats, func() (measured, error) { return t.backup(ctx, 2) })
 			return err
 		})
 		if err != nil {

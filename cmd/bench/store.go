@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -26,6 +27,7 @@ type store struct {
 	server *local.Server
 	folder string // of the embedded server
 	made   int    // buckets that got a name of their own
+	paced  bool   // the modelled store has latencies
 }
 
 // The modelled store: latencies, the rate of one copy request, and the link of one worker each way.
@@ -37,7 +39,7 @@ func newModel(ctx context.Context, options s3model.Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{model: s3model.New(options), url: "http://" + listener.Addr().String()}
+	s := &store{model: s3model.New(options), paced: options != s3model.Options{}, url: "http://" + listener.Addr().String()}
 	s.http = &http.Server{Handler: s.model, ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.http.Serve(listener) }() // until Close
 	return s, nil
@@ -54,6 +56,17 @@ func newEmbedded(ctx context.Context) (*store, error) {
 		return nil, errors.Join(err, os.RemoveAll(folder))
 	}
 	return &store{server: server, folder: folder, url: server.URL()}, nil
+}
+
+// pace slows the modelled store down where workers share processors, so that each has half a processor's time of its
+// own, about that of a function with 1 GB. Times are to be divided by what it returns.
+func (s *store) pace(workers int) time.Duration {
+	factor := 1
+	if s.paced {
+		factor = max(1, workers/(2*runtime.NumCPU()))
+		s.model.Slow(factor)
+	}
+	return time.Duration(factor)
 }
 
 func (s *store) close() error {

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 )
@@ -102,7 +104,9 @@ func TestVolumes(t *testing.T) {
 	}
 	p.run("restore", id, "--to", "dir:want").exits(0)
 	p.run("restore", "photos.v002.zip", "--to", "dir:got").exits(0)
-	p.sameTree("want", "got")
+	if diff := cmp.Diff(p.tree("want"), p.tree("got")); diff != "" {
+		t.Errorf("%.2000s", diff)
+	}
 	p.run("download", id).exits(0)
 	if _, err := os.Stat(p.path(fmt.Sprintf("photos-%s.v001.zip", id))); err != nil {
 		t.Error(err)
@@ -113,37 +117,26 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-// sameTree fails unless two folders hold the same files.
-func (p *place) sameTree(want, got string) {
+// tree returns mode, time and content of each file below a folder.
+func (p *place) tree(root string) map[string]string {
 	p.Helper()
-	read := func(root string) map[string]string {
-		all := map[string]string{}
-		err := filepath.WalkDir(p.path(root), func(name string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			data, err := os.ReadFile(name)
-			rel, _ := filepath.Rel(p.path(root), name)
-			info, statErr := d.Info()
-			if err == nil && statErr == nil {
-				all[rel] = info.Mode().String() + info.ModTime().String() + string(data)
-			}
+	all := map[string]string{}
+	err := filepath.WalkDir(p.path(root), func(name string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
 			return err
-		})
+		}
+		info, err := d.Info()
 		if err != nil {
-			p.Fatal(err)
+			return err
 		}
-		return all
+		rel, err := filepath.Rel(p.path(root), name)
+		all[rel] = info.Mode().String() + info.ModTime().String() + string(p.read(filepath.Join(root, rel)))
+		return err
+	})
+	if err != nil {
+		p.Fatal(err)
 	}
-	a, b := read(want), read(got)
-	if len(a) == 0 || len(a) != len(b) {
-		p.Errorf("%s has %d files, %s %d", want, len(a), got, len(b))
-	}
-	for name := range a {
-		if a[name] != b[name] {
-			p.Errorf("%s differs", name)
-		}
-	}
+	return all
 }
 
 // TestVolumesNotWhole: where a volume is missing or damaged, nothing is written.
@@ -198,6 +191,36 @@ func TestVolumesInsteadOfPacks(t *testing.T) {
 	p.run("restore", id, "--to", "dir:restored").exits(0).says("its archive in the vault is whole and is restored instead")
 	if string(p.read("restored/uploads/README.md")) != string(p.read("uploads/README.md")) {
 		t.Error("uploads/README.md differs")
+	}
+}
+
+// TestVolumesToBucket restores volumes into a bucket: those of files, and those in the vault where packs are damaged.
+func TestVolumesToBucket(t *testing.T) {
+	t.Parallel()
+	p, id, _ := inVolumes(t)
+	store := newPlace(t)
+	address, env, done := store.bucket("restored")
+	t.Cleanup(done)
+	p.env = append(p.env, env...)
+	flags := []string{"--endpoint", address, "--region", "us-east-1", "--access-key", "env:STORE_KEY", "--secret-key", "env:STORE_SECRET"}
+	p.run("download", id, "-o", "photos.zip").exits(0)
+	p.run("restore", id, "--to", "dir:whole").exits(0)
+	want := map[string]string{}
+	for name := range p.tree("whole") {
+		key := filepath.ToSlash(name)
+		want["files/"+key], want["vault/"+key] = string(p.read("whole/"+name)), string(p.read("whole/"+name))
+	}
+	p.run(append([]string{"restore", "photos.v003.zip", "--to", "s3://restored/files"}, flags...)...).exits(0)
+	packs, err := filepath.Glob(p.path("vault/buckets/vault/packs/photos/??/*"))
+	if err != nil || len(packs) == 0 {
+		t.Fatal(packs, err)
+	}
+	for _, pack := range packs {
+		flip(t, pack, 100)
+	}
+	p.run(append([]string{"restore", id, "--to", "s3://restored/vault"}, flags...)...).exits(0).says("is restored instead")
+	if diff := cmp.Diff(want, store.objects("restored")); diff != "" || len(want) < 20 {
+		t.Errorf("%d objects (-want +got):\n%.2000s", len(want), diff)
 	}
 }
 

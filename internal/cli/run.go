@@ -54,7 +54,7 @@ func (c *cli) runner(s *session, source backup.Source) (*runner, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.engine = &machine.Engine{Invoke: r.invoke, Read: r.read, Log: c.log, Rand: c.jitter, MaxConcurrency: 4}
+	r.engine = &machine.Engine{Invoke: r.invoke, Read: r.read, Log: c.log, Rand: c.jitter, MaxConcurrency: 3}
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("create the folder of the journals: %w", err)
 	}

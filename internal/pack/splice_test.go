@@ -540,7 +540,7 @@ func TestDies(t *testing.T) {
 	b.put("large 3", 12*mib)
 	items := b.list(10 * mib)
 	died := errors.New("dead")
-	step := int64(2)
+	step := int64(3)
 	if testing.Short() {
 		step = 7
 	}
@@ -558,11 +558,12 @@ func TestDies(t *testing.T) {
 				}
 				return nil, vaulttest.ErrDropped
 			})
-			_, err := b.packer().Pack(ctx, 1, items)
+			batch := int(n) // each has ids of its own
+			_, err := b.packer().Pack(ctx, batch, items)
 			b.store.Intercept(nil)
 			cancel(nil)
 			ended = err == nil
-			result, err := b.packer().Pack(t.Context(), 1, items)
+			result, err := b.packer().Pack(t.Context(), batch, items)
 			if err != nil {
 				t.Fatalf("after request %d: %v", n, err)
 			}

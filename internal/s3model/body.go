@@ -107,7 +107,7 @@ func (c *call) store(body io.Reader, length int64) (blob, []byte, error) {
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return blob{}, nil, incomplete(err)
 		}
-		if err := c.wait(c.worker.up.take(int64(len(piece)), c.worker.rate)); err != nil {
+		if err := c.wait(c.worker.up.take(int64(len(piece))*c.s.factor(), c.worker.rate)); err != nil {
 			return blob{}, nil, err
 		}
 		c.worker.add(Counters{Uploaded: int64(len(piece))})
@@ -159,7 +159,7 @@ func (c *call) send(content content, from, length int64) error {
 		if _, err := io.ReadFull(reader, piece); err != nil {
 			return err
 		}
-		if err := c.wait(c.worker.down.take(int64(len(piece)), c.worker.rate)); err != nil {
+		if err := c.wait(c.worker.down.take(int64(len(piece))*c.s.factor(), c.worker.rate)); err != nil {
 			return err
 		}
 		if _, err := c.w.Write(piece); err != nil {

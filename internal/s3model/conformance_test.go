@@ -423,12 +423,12 @@ var requests = []struct {
 			if err != nil {
 				return "", err
 			}
-			text := ""
+			var text strings.Builder
 			for _, u := range out.Uploads {
 				_, err = w.AbortMultipartUpload(w.Context(), &s3.AbortMultipartUploadInput{Bucket: &w.bucket, Key: u.Key, UploadId: u.UploadId})
-				text += *u.Key + " "
+				text.WriteString(*u.Key + " ")
 			}
-			return text, err
+			return text.String(), err
 		}
 		text, err := list()
 		if err != nil {

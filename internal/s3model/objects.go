@@ -351,7 +351,7 @@ func (c *call) source() (*object, error) {
 func (c *call) copying(length int64) error {
 	c.worker.add(Counters{Copied: length})
 	if rate := c.s.options.CopyRate; rate > 0 {
-		return c.wait(time.Duration(float64(length) / float64(rate) * float64(time.Second)))
+		return c.wait(time.Duration(float64(length*c.s.factor()) / float64(rate) * float64(time.Second)))
 	}
 	return nil
 }

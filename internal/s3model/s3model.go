@@ -53,6 +53,7 @@ type Options struct {
 type Server struct {
 	options  Options
 	requests atomic.Int64
+	slower   atomic.Int64 // 0 is 1
 
 	mutex   sync.Mutex // over all below; never held while content moves
 	buckets map[string]*bucket
@@ -66,6 +67,12 @@ type Server struct {
 func New(options Options) *Server {
 	return &Server{options: options, buckets: map[string]*bucket{}, workers: map[string]*worker{}}
 }
+
+// Slow makes every latency and transfer take factor times as long from now on. Where workers share processors that they
+// would not share otherwise, times that are divided by the factor are nearer to those with processors of their own.
+func (s *Server) Slow(factor int) { s.slower.Store(int64(factor)) }
+
+func (s *Server) factor() int64 { return max(1, s.slower.Load()) }
 
 // Close frees what the store holds on disk. Only after the last request.
 func (s *Server) Close() error {
@@ -122,7 +129,7 @@ func (c *call) serve() error {
 	if n := c.s.options.SlowEvery; n > 0 && c.s.requests.Add(1)%int64(n) == 0 {
 		return refuse(http.StatusServiceUnavailable, "SlowDown", "Please reduce your request rate.")
 	}
-	if err := c.wait(c.s.latency(class)); err != nil {
+	if err := c.wait(c.s.latency(class) * time.Duration(c.s.factor())); err != nil {
 		return err
 	}
 	if len(c.key) > maxKey {

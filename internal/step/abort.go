@@ -43,10 +43,13 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 	if status == backup.Canceled {
 		return s.release(ctx, source, id)
 	}
-	for _, key := range []vault.Key{vault.Archive(source, id), vault.Manifest(source, id), vault.Seal(source, id)} {
-		if err := s.Vault.Delete(ctx, key); err != nil {
+	for _, prefix := range []vault.Key{vault.ArchiveFiles(source, id), vault.VolumeLists(source, id)} {
+		if err := s.Vault.DeleteAll(ctx, prefix); err != nil {
 			return err
 		}
+	}
+	if err := s.Vault.DeleteKeys(ctx, []vault.Key{vault.Manifest(source, id), vault.Seal(source, id)}); err != nil {
+		return err
 	}
 	if err := s.alone(ctx, source, holder, func() error { return s.free(ctx, source, id) }); err != nil {
 		s.Log.Info("what the failed run packed could not be freed", "error", err)

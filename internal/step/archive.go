@@ -42,14 +42,14 @@ type volumeFile struct {
 
 // record returns what a record says of the archive.
 func (a archiveFile) record(now time.Time) catalog.Archive {
-	r := catalog.Archive{Split: a.Split, Made: now}
+	r := catalog.Archive{Split: a.Split}
 	for _, f := range a.Files {
 		r.Bytes += f.Bytes
 		r.Parts += f.Parts
 		r.Volumes = append(r.Volumes, catalog.Volume{Key: string(f.Key), Bytes: f.Bytes, CRC32: f.CRC32.String()})
 	}
 	if len(a.Files) > 0 {
-		r.Key, r.CRC32 = string(a.Files[0].Key), a.Files[0].CRC32.String()
+		r.Key, r.CRC32, r.Made = string(a.Files[0].Key), a.Files[0].CRC32.String(), now
 	}
 	if len(a.Files) == 1 && a.Split == 0 {
 		r.Volumes = nil

@@ -168,6 +168,7 @@ type world struct {
 	faults *faults
 	steps  *step.Steps
 	source *fake
+	app    app.Source // what is backed up; source where it is nil
 	told   *told
 	clock  time.Time
 	scope  backup.Scope
@@ -207,8 +208,12 @@ func (w *world) newSteps() *step.Steps {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	var source app.Source = w.source
+	if w.app != nil {
+		source = w.app
+	}
 	return &step.Steps{
-		Vault: w.vault, Sources: one{w.source, &w.policy}, Signer: key.Private, Notifier: w.told, Version: "test", Holder: "test pid 1",
+		Vault: w.vault, Sources: one{source, &w.policy}, Signer: key.Private, Notifier: w.told, Version: "test", Holder: "test pid 1",
 		Log: slog.New(slog.DiscardHandler),
 		Now: func() time.Time { return w.clock },
 	}

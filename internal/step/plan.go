@@ -92,7 +92,7 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 // source would rather be fast than cheap.
 func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, eager bool, err error) {
 	policy, err := s.Sources.Policy(name)
-	if err != nil || policy.Floor == 0 {
+	if err != nil || policy.Floor == 0 || s.Vault.EqualParts() {
 		return 0, policy.Eager, err
 	}
 	source, _, err := s.Sources.Open(ctx, name)

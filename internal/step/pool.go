@@ -124,7 +124,7 @@ func (s *Steps) merge(ctx context.Context, w work, g *gathered) (merged int, don
 			uses = append(uses, pool.Use{Pack: p.Pack, Live: p.Live})
 		}
 	}
-	groups := pool.Plan(g.pool.Objects(uses), pool.Limits{})
+	groups := pool.Plan(g.pool.Objects(uses), s.Merge)
 	if len(groups) == 0 {
 		return 0, true, nil
 	}

@@ -36,6 +36,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 )
 
@@ -51,6 +52,7 @@ type Steps struct {
 	Version  string                   // of this program
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
+	Merge    pool.Limits              // when packs are merged; zero for the defaults
 
 	recent recent
 	fresh  sync.Map // ids of uploads that this process has begun and written nothing to

@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"lifeboat/events"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
@@ -140,9 +142,7 @@ func TestVolumes(t *testing.T) {
 			t.Errorf("%s has %d bytes and %d entries", v.Key, v.Bytes, len(here))
 		}
 		names = append(names, here...)
-		for name, text := range held {
-			contents[name] = text
-		}
+		maps.Copy(contents, held)
 		file := filepath.Join(folder, path.Base(v.Key))
 		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
 			t.Fatal(err)
@@ -187,7 +187,7 @@ func TestArchiveAgain(t *testing.T) {
 		t.Run(fmt.Sprintf("split %d", split), func(t *testing.T) {
 			always, first, want := archived(t, step.Policy{Split: split})
 			onDemand, record, none := archived(t, step.Policy{Split: split, OnDemand: true})
-			if len(none) > 0 || record.Archive.Key != "" || len(record.Archive.Files()) > 0 || !record.Archive.Expired.IsZero() {
+			if len(none) > 0 || record.Archive.Key != "" || len(record.Archive.Files()) > 0 || !record.Archive.Made.IsZero() || !record.Archive.Expired.IsZero() {
 				t.Errorf("made on demand, and there: %+v", record.Archive)
 			}
 			if report := onDemand.verified(record); !report.OK {
@@ -318,6 +318,26 @@ func TestArchiveKilled(t *testing.T) {
 	}
 }
 
+// TestFailedRunLeavesNoVolumes: a run that fails after its volumes were joined takes all of them back.
+func TestFailedRunLeavesNoVolumes(t *testing.T) {
+	w, _, _ := archived(t, step.Policy{Split: splitSize})
+	_, err := catalog.New(w.vault).Update(t.Context(), "photos", firstRun, func(r *catalog.Record) error {
+		r.Status, r.Archive = backup.InProgress, catalog.Archive{} // as before its seal
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.steps.End(t.Context(), events.Run{ID: firstRun, Source: "photos"}, backup.Failed, catalog.Failure{Kind: "internal"}); err != nil {
+		t.Fatal(err)
+	}
+	for key := range w.contents() {
+		if strings.HasPrefix(key, "archives/") || strings.HasPrefix(key, "snapshots/") && !strings.HasSuffix(key, "/findings.jsonl") {
+			t.Errorf("left behind: %s", key)
+		}
+	}
+}
+
 // TestVolumesDamaged: what is wrong with a volume, or with how volumes belong together, does not verify.
 func TestVolumesDamaged(t *testing.T) {
 	w, record, split := archived(t, step.Policy{Split: splitSize})
@@ -360,5 +380,31 @@ func TestVolumesDamaged(t *testing.T) {
 	fewer.Archive.Volumes = files[:len(files)-1]
 	if report := w.verified(fewer); report.OK {
 		t.Error("the record names fewer volumes: it verifies")
+	}
+}
+
+// TestVolumesOfAnotherBackup: volumes that are whole, signed by the same key and belong together, but are of another
+// content than the backup.
+func TestVolumesOfAnotherBackup(t *testing.T) {
+	w, record, _ := archived(t, step.Policy{Split: splitSize})
+	files := bulky()
+	files["00.bin"] = strings.ToUpper(files["00.bin"])
+	other := newWorld(t, files)
+	other.policy = w.policy
+	_, wrong, err := other.run(firstRun, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report := other.verified(wrong); !report.OK {
+		t.Fatalf("%+v", report.Problems)
+	}
+	for name, data := range other.archives() {
+		if _, err := w.vault.Put(t.Context(), vault.Key("archives/photos/"+name), []byte(data), vault.Always()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	record.Archive = wrong.Archive
+	if report := w.verified(record); report.OK || !strings.Contains(report.Problems[0].Message, "00.bin") {
+		t.Errorf("%+v", report.Problems)
 	}
 }

@@ -115,6 +115,11 @@ func VolumeSeal(source backup.Source, id backup.ID, number int) Key {
 	return Key(fmt.Sprintf("snapshots/%s/%s/v%03d.json", source, id, number))
 }
 
+// VolumeLists is the prefix of the lists of all volumes, and of their signatures.
+func VolumeLists(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/v", source, id))
+}
+
 // Link is the state of a link by its id.
 func Link(id string) Key { return Key(fmt.Sprintf("links/%s.json", id)) }
 

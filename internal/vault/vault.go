@@ -329,8 +329,8 @@ func (v *Vault) DeleteKeys(ctx context.Context, keys []Key) error {
 		if err != nil {
 			return wrap(err, "delete %d objects", len(chunk))
 		}
-		for _, refused := range out.Errors {
-			kind := failure.Transient
+		if len(out.Errors) > 0 {
+			refused, kind := out.Errors[0], failure.Transient
 			if aws.ToString(refused.Code) == "AccessDenied" {
 				kind = failure.Denied
 			}

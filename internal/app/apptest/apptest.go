@@ -60,6 +60,7 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	v := newVault(t)
 	t.Run("round trip", func(t *testing.T) { roundTrip(t, v, subject(t)) })
 	t.Run("directories and modes", func(t *testing.T) { directories(t, v, subject(t)) })
+	t.Run("archive on demand", func(t *testing.T) { onDemand(t, v, subject(t)) })
 	t.Run("later backups", func(t *testing.T) { laterBackups(t, v, subject(t)) })
 	t.Run("changes while it is copied", func(t *testing.T) { changesMeanwhile(t, v, subject(t)) })
 	t.Run("vanishes while it is copied", func(t *testing.T) { vanishesMeanwhile(t, v, subject(t)) })

@@ -32,7 +32,7 @@ func roundTrip(t *testing.T, v *vault.Vault, s Subject) {
 	}
 	contents := w.verified(record)
 	holds(t, "the backup", contents, s)
-	archive := w.download(record)
+	archive := w.download(record)[0]
 	holds(t, "the archive", unzip(t, archive), s)
 	folder := t.TempDir()
 	first := restoreTo(t, archive, folder)
@@ -109,7 +109,7 @@ func read(t *testing.T, f *zip.File) string {
 
 func restoreTo(t *testing.T, archive, folder string) restore.Result {
 	t.Helper()
-	image, file, err := verify.OpenFile(t.Context(), archive)
+	image, file, err := verify.OpenVolumes(t.Context(), archive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func directories(t *testing.T, v *vault.Vault, s Subject) {
 	w := newWorld(t, v, s.Source)
 	record := w.completed()
 	w.verified(record)
-	archive := w.download(record)
+	archive := w.download(record)[0]
 	contents := unzip(t, archive)
 	want := atLeast(maps.Clone(s.Folders))
 	maps.Copy(want, s.Modes)

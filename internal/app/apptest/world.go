@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -17,7 +18,6 @@ import (
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
-	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
 	"lifeboat/internal/local"
 	"lifeboat/internal/machine"
@@ -59,6 +59,7 @@ type world struct {
 	source *disturbed
 	key    keyring.Key
 	clock  time.Time
+	policy step.Policy
 }
 
 var (
@@ -83,7 +84,7 @@ func newWorld(t *testing.T, v *vault.Vault, source app.Source) *world {
 }
 
 // Policy implements step.Sources.
-func (w *world) Policy(backup.Source) (step.Policy, error) { return step.Policy{}, nil }
+func (w *world) Policy(backup.Source) (step.Policy, error) { return w.policy, nil }
 
 // Open implements step.Sources.
 func (w *world) Open(context.Context, backup.Source) (app.Source, string, error) {
@@ -95,15 +96,19 @@ func (w *world) Notify(context.Context, catalog.Record, *catalog.Record, backup.
 	return catalog.Notified{Status: "quiet"}, nil
 }
 
+func (w *world) steps() *step.Steps {
+	return &step.Steps{
+		Vault: w.vault, Sources: w, Signer: w.key.Private, Notifier: w, Version: "test", Holder: "test",
+		Now: func() time.Time { return w.clock }, Log: slog.New(slog.DiscardHandler),
+	}
+}
+
 // backup makes one backup with the real workflow and returns its record, an hour after the one before.
 func (w *world) backup() catalog.Record {
 	w.t.Helper()
 	w.clock = w.clock.Add(time.Hour)
 	id := backup.NewID(w.clock)
-	steps := &step.Steps{
-		Vault: w.vault, Sources: w, Signer: w.key.Private, Notifier: w, Version: "test", Holder: "test",
-		Now: func() time.Time { return w.clock }, Log: slog.New(slog.DiscardHandler),
-	}
+	steps := w.steps()
 	engine := &machine.Engine{
 		Rand: func() float64 { return 0 }, // nobody waits before trying again
 		Invoke: func(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
@@ -168,32 +173,33 @@ func (w *world) verified(record catalog.Record) map[string]string {
 	return contents
 }
 
-// download stores the archive of a backup as a file.
-func (w *world) download(record catalog.Record) string {
+// download stores the archive of a backup in a folder, and returns its files in order: one, or the volumes.
+func (w *world) download(record catalog.Record) []string {
 	w.t.Helper()
-	body, _, err := w.vault.Open(w.t.Context(), vault.Archive(w.name, record.ID), 0, -1)
-	if err != nil {
-		w.t.Fatal(err)
+	folder := w.t.TempDir()
+	var paths []string
+	for _, f := range record.Archive.Files() {
+		data, _, err := w.vault.Get(w.t.Context(), vault.Key(f.Key))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		file := filepath.Join(folder, path.Base(f.Key))
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			w.t.Fatal(err)
+		}
+		paths = append(paths, file)
 	}
-	defer body.Close()
-	path := filepath.Join(w.t.TempDir(), "archive.zip")
-	file, err := os.Create(path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer file.Close()
-	if _, err := io.Copy(file, body); err != nil {
-		w.t.Fatal(err)
-	}
-	return path
+	return paths
 }
 
-// hasArchive reports whether the vault has an archive of the run.
+// hasArchive reports whether the vault has an archive of the run, or a part of one.
 func (w *world) hasArchive(id backup.ID) bool {
 	w.t.Helper()
-	_, err := w.vault.Head(w.t.Context(), vault.Archive(w.name, id))
-	if err != nil && failure.KindOf(err) != failure.NotFound {
-		w.t.Fatal(err)
+	for _, err := range w.vault.List(w.t.Context(), vault.ArchiveFiles(w.name, id)) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return true
 	}
-	return err == nil
+	return false
 }

@@ -1,0 +1,257 @@
+package step_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/s3model"
+	"lifeboat/internal/step"
+	"lifeboat/internal/vault"
+	"lifeboat/internal/verify"
+)
+
+const mib = 1 << 20
+
+// inProcess is a transport to a handler of this process.
+type inProcess struct{ handler http.Handler }
+
+func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, out := io.Pipe()
+	a := &pipeAnswer{header: http.Header{}, body: out, begun: make(chan struct{})}
+	if r.Body == nil {
+		r.Body = http.NoBody
+	}
+	go func() {
+		defer func() {
+			err := error(io.EOF)
+			if panicked := recover(); panicked != nil {
+				err = io.ErrUnexpectedEOF
+			}
+			a.WriteHeader(http.StatusOK)
+			out.CloseWithError(err)
+			_ = r.Body.Close()
+		}()
+		p.handler.ServeHTTP(a, r)
+	}()
+	select {
+	case <-a.begun:
+	case <-r.Context().Done():
+		body.CloseWithError(r.Context().Err())
+		return nil, r.Context().Err()
+	}
+	length, err := strconv.ParseInt(a.sent.Get("Content-Length"), 10, 64)
+	if err != nil {
+		length = -1
+	}
+	answer := &http.Response{
+		StatusCode: a.status, Status: http.StatusText(a.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: a.sent, ContentLength: length, Request: r, Body: body,
+	}
+	if r.Method == http.MethodHead {
+		body.Close()
+		answer.Body = http.NoBody
+	}
+	return answer, nil
+}
+
+// pipeAnswer is an answer that is read while it is written.
+type pipeAnswer struct {
+	header, sent http.Header
+	body         *io.PipeWriter
+	once         sync.Once
+	begun        chan struct{}
+	status       int
+}
+
+func (a *pipeAnswer) Header() http.Header { return a.header }
+
+func (a *pipeAnswer) WriteHeader(status int) {
+	a.once.Do(func() {
+		a.status, a.sent = status, a.header.Clone()
+		close(a.begun)
+	})
+}
+
+func (a *pipeAnswer) Write(p []byte) (int, error) {
+	a.WriteHeader(http.StatusOK)
+	return a.body.Write(p)
+}
+
+// modelled is a world on the modelled store: its application is the bucket "data" of the same store, unless it is told
+// another.
+type modelled struct {
+	*world
+	store *s3model.Server
+	hook  *hooked
+	data  *s3.Client
+}
+
+// hooked lets a test answer in the store's place, and counts the bytes of the bucket "data" that it gives out.
+type hooked struct {
+	next http.RoundTripper
+	hook atomic.Pointer[func(r *http.Request) *http.Response]
+	read atomic.Int64
+}
+
+func (h *hooked) RoundTrip(r *http.Request) (*http.Response, error) {
+	if hook := h.hook.Load(); hook != nil {
+		if answer := (*hook)(r); answer != nil {
+			return answer, nil
+		}
+	}
+	answer, err := h.next.RoundTrip(r)
+	if err == nil && r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, "/data/") {
+		answer.Body = counting{answer.Body, &h.read}
+	}
+	return answer, err
+}
+
+type counting struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c counting) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+func newModelled(t testing.TB, options s3model.Options) *modelled {
+	t.Helper()
+	m := &modelled{store: s3model.New(options)}
+	t.Cleanup(func() {
+		if err := m.store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m.store.CreateBucket("vault")
+	m.store.CreateBucket("data")
+	m.hook = &hooked{next: inProcess{m.store}}
+	m.world = &world{t: t, told: &told{}, clock: noon, faults: &faults{next: m.hook}}
+	m.vault = vault.New(m.client("vault", m.faults), "vault", nil)
+	m.data = m.client("source", m.faults)
+	source, err := files.New(files.Options{Bucket: datasource.NewBucket(m.data, "data", ""), Now: func() time.Time { return m.clock }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.app = source
+	m.steps = m.newSteps()
+	return m
+}
+
+func (m *modelled) client(name string, transport http.RoundTripper) *s3.Client {
+	m.t.Helper()
+	client, err := vault.Connect(m.t.Context(), vault.Store{
+		Endpoint: "http://store.test", Region: "us-east-1", AccessKey: secretOf(name), SecretKey: secretOf("any"), HTTP: &http.Client{Transport: transport},
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return client
+}
+
+// put stores an object of the application.
+func (m *modelled) put(key string, seed uint64, size int64, modified time.Time) {
+	m.t.Helper()
+	if err := m.store.Put("data", key, modified, s3model.Derived{Seed: seed, Size: size}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// remove deletes an object of the application.
+func (m *modelled) remove(key string) {
+	m.t.Helper()
+	if _, err := m.data.DeleteObject(m.t.Context(), &s3.DeleteObjectInput{Bucket: new("data"), Key: &key}); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// good runs a backup that must complete.
+func (m *modelled) good(id backup.ID) catalog.Record {
+	m.t.Helper()
+	outcome, record, err := m.run(id, "")
+	if err != nil || record.Status != backup.Completed {
+		m.t.Fatalf("%+v, %+v, %v", outcome, record, err)
+	}
+	return record
+}
+
+// bytes returns an object of the vault.
+func (m *modelled) bytes(key vault.Key) []byte {
+	m.t.Helper()
+	data, _, err := m.vault.Get(m.t.Context(), key)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return data
+}
+
+func trusted(t testing.TB) []ed25519.PublicKey {
+	key, err := keyring.Parse([]byte(testKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []ed25519.PublicKey{key.Public()}
+}
+
+// sums returns the SHA-256 of every object of the vault that stays.
+func (m *modelled) sums() map[string]string {
+	m.t.Helper()
+	all := map[string]string{}
+	for key, data := range normal(m.contents()) {
+		sum := sha256.Sum256([]byte(data))
+		all[key] = hex.EncodeToString(sum[:8]) + fmt.Sprintf(" of %d bytes", len(data))
+	}
+	return all
+}
+
+// nothingLeft makes sure that nobody works on the source, and nothing lies about.
+func (m *modelled) nothingLeft() {
+	m.t.Helper()
+	for info, err := range m.vault.List(m.t.Context(), "") {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if strings.Contains(string(info.Key), "/work/") || strings.HasPrefix(string(info.Key), "catalog/leases/") {
+			m.t.Errorf("left behind: %s", info.Key)
+		}
+	}
+	for u, err := range m.vault.Uploads(m.t.Context(), "") {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.t.Errorf("an upload of %s was left behind", u.Key)
+	}
+}
+
+// checked reads a backup in the vault and returns the SHA-256 of each content by path, documents apart.
+func (m *modelled) checked(ctx context.Context, record catalog.Record) (verify.Report, error) {
+	return verify.Backup(ctx, m.vault, record, verify.Options{Trusted: trusted(m.t)})
+}
+
+var _ = errors.Is
+var _ = slog.LevelInfo
+var _ = maps.Keys[map[string]int]
+var _ step.Policy
