@@ -57,7 +57,7 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, 
 
 // packer returns what packs the items of a run.
 func (s *Steps) packer(ctx context.Context, w work, source app.Source, items []pack.Item) (*pack.Packer, error) {
-	p := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add, Equal: s.Vault.EqualParts()}
+	p := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add}
 	p.Equal = s.Vault.EqualParts()
 	if stored, ok := source.(app.Stored); ok && !p.Equal {
 		p.Located = func(o app.Object) (app.Location, bool) {

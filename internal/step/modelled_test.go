@@ -20,7 +20,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"lifeboat/internal/app/files"
+	filesource "lifeboat/internal/app/files"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/datasource"
@@ -152,7 +152,7 @@ func newModelled(t testing.TB, options s3model.Options) *modelled {
 	m.world = &world{t: t, told: &told{}, clock: noon, faults: &faults{next: m.hook}}
 	m.vault = vault.New(m.client("vault", m.faults), "vault", nil)
 	m.data = m.client("source", m.faults)
-	source, err := files.New(files.Options{Bucket: datasource.NewBucket(m.data, "data", ""), Now: func() time.Time { return m.clock }})
+	source, err := filesource.New(filesource.Options{Bucket: datasource.NewBucket(m.data, "data", ""), Now: func() time.Time { return m.clock }})
 	if err != nil {
 		t.Fatal(err)
 	}
