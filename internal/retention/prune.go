@@ -78,8 +78,8 @@ func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options,
 	return pruned, err
 }
 
-// expire gives up the archives whose time is over: in the record first, then their bytes. What a prune that was stopped
-// has left of one goes too. A run's archive is none of a good backup before the run has ended.
+// expire gives up the archives whose time is over: in the record first, then their bytes. What no good record names,
+// since a prune or the making of an archive was stopped, goes too. A run's archive is none of a good backup before the run has ended.
 func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options, pruned *Pruned) error {
 	c := catalog.New(v)
 	sizes, order, err := archives(ctx, v, source)
@@ -95,8 +95,8 @@ func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options
 			return err
 		case !record.Status.Good():
 			continue
-		case record.Archive.Key == "" && !record.Archive.Expired.IsZero(): // an earlier prune was stopped
-		case record.Archive.Key == "" || o.ExpireArchive == nil || !o.ExpireArchive(record):
+		case record.Archive.Key == "": // an earlier prune was stopped, or the making of an archive
+		case o.ExpireArchive == nil || !o.ExpireArchive(record):
 			continue
 		}
 		if !o.DryRun {

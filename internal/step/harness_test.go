@@ -172,6 +172,7 @@ type world struct {
 	told   *told
 	clock  time.Time
 	scope  backup.Scope
+	rehash bool
 	policy step.Policy
 }
 

@@ -194,7 +194,7 @@ func (f *faults) hasFired() bool {
 func input(id backup.ID) json.RawMessage { return (&world{}).input(id) }
 
 func (w *world) input(id backup.ID) json.RawMessage {
-	data, _ := json.Marshal(events.Input{Run: events.Run{ID: id, Source: "photos", Scope: w.scope, StartedBy: catalog.Starter{By: "test"}}})
+	data, _ := json.Marshal(events.Input{Run: events.Run{ID: id, Source: "photos", Scope: w.scope, Rehash: w.rehash, StartedBy: catalog.Starter{By: "test"}}})
 	return data
 }
 
