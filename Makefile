@@ -21,10 +21,10 @@ build: ## bin/lifeboat, a static binary
 test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
 	$(GO) test $(GOTESTFLAGS) ./...
 
-bench: ## goals on a modelled store, five minutes; BENCHFLAGS="-only i,iv" for some of them
+bench: ## goals on a modelled store: five minutes, 8 GB of memory; BENCHFLAGS="-only i,iv" for some
 	$(GO) run ./cmd/bench $(BENCHFLAGS)
 
-bench-full: ## the embedded server and peers, too: half an hour, 40 GB of disk; node, rclone, restic, zip where there are
+bench-full: ## the embedded server and peers (node, rclone, restic), too: half an hour, 40 GB of disk
 	$(GO) run ./cmd/bench -full $(BENCHFLAGS)
 
 check: $(CHECKS) ## format, vet, staticcheck, go fix, go.mod and the layers

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"lifeboat/internal/estimate"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/s3model"
 )
@@ -49,6 +50,14 @@ func TestSets(t *testing.T) {
 	}
 	if a, b := setIV(), setIV(); a.String() != b.String() {
 		t.Errorf("set iv differs from run to run: %s, %s", a, b)
+	}
+}
+
+// TestFloor: the benchmarks prefer speed as the configuration does.
+func TestFloor(t *testing.T) {
+	got, err := estimate.SpliceFloor(estimate.Splice{Prefer: "speed", Prices: estimate.Prices("us-east-1"), Filler: true})
+	if err != nil || got != floor {
+		t.Errorf("SpliceFloor says %d, %v, the benchmarks %d", got, err, floor)
 	}
 }
 
@@ -142,7 +151,7 @@ func TestNaive(t *testing.T) {
 			if err := f.do(t.Context(), "naive-backup", "naive.zip", &made); err != nil {
 				return err
 			}
-			return f.do(t.Context(), "naive-restore", naiveRequest{"naive.zip", target}, new(struct{}))
+			return f.do(t.Context(), "naive-restore", naiveRequest{"naive.zip", target, t.TempDir()}, new(struct{}))
 		})
 		if err != nil {
 			return err

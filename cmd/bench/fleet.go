@@ -28,13 +28,15 @@ func (u use) add(o use) use {
 	return use{u.Counters.Add(o.Counters), u.cpu + o.cpu, u.busy + o.busy, u.calls + o.calls, max(u.peak, o.peak)}
 }
 
-// order is what a worker is asked, reply what it answers.
+// order is what a worker is asked, reply what it answers. Answers come in any order.
 type order struct {
+	ID       int             `json:"id"`
 	Function string          `json:"function"`
 	Payload  json.RawMessage `json:"payload"`
 }
 
 type reply struct {
+	ID       int              `json:"id"`
 	Answer   json.RawMessage  `json:"answer,omitempty"`
 	Error    string           `json:"error,omitempty"`
 	Name     string           `json:"name,omitempty"` // of the error, as the workflow knows it
@@ -51,16 +53,24 @@ func (n named) ErrorName() string { return n.name }
 // process is one worker.
 type process struct {
 	command *exec.Cmd
-	stdin   io.WriteCloser
 	stdout  *bufio.Reader
+
+	mutex   sync.Mutex
+	stdin   io.WriteCloser
+	asked   int
+	waiting map[int]chan reply
 	counted s3model.Counters
 	peak    int64
 	busy    time.Duration
 	calls   int
-	dead    bool
+	dead    error
 }
 
-// fleet is some workers, each of which does one thing at a time.
+// slots is how many batches one worker packs at the same time, so that it reads one while it writes another.
+const slots = 2
+
+// fleet is some workers. Batches go to whoever has a free slot; everything else is done by the first worker, as the
+// one process of one machine does it.
 type fleet struct {
 	all  []*process
 	free chan *process
@@ -68,7 +78,7 @@ type fleet struct {
 
 // hire starts workers.
 func hire(n int, config func(i int) workerConfig) (*fleet, error) {
-	f := &fleet{free: make(chan *process, n)}
+	f := &fleet{free: make(chan *process, n*slots)}
 	for i := range n {
 		p, err := start(config(i))
 		if err != nil {
@@ -76,7 +86,11 @@ func hire(n int, config func(i int) workerConfig) (*fleet, error) {
 			return nil, errors.Join(err, left)
 		}
 		f.all = append(f.all, p)
-		f.free <- p
+	}
+	for range slots { // each worker gets one before any gets two
+		for _, p := range f.all {
+			f.free <- p
+		}
 	}
 	return f, nil
 }
@@ -86,7 +100,7 @@ func start(config workerConfig) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{command: exec.Command(self, "worker")}
+	p := &process{command: exec.Command(self, "worker"), waiting: map[int]chan reply{}}
 	p.command.Stderr = os.Stderr
 	if p.stdin, err = p.command.StdinPipe(); err != nil {
 		return nil, err
@@ -99,55 +113,96 @@ func start(config workerConfig) (*process, error) {
 	if err := p.command.Start(); err != nil {
 		return nil, err
 	}
-	_, err = p.exchange(config) // it answers when it is ready
-	return p, err
+	if err := json.NewEncoder(p.stdin).Encode(config); err != nil {
+		return nil, fmt.Errorf("configure a worker: %w", err)
+	}
+	if _, err := p.stdout.ReadBytes('\n'); err != nil { // it answers when it is ready
+		return nil, fmt.Errorf("a worker did not begin: %w", err)
+	}
+	go p.listen()
+	return p, nil
 }
 
-func (p *process) exchange(message any) (reply, error) {
-	var r reply
-	if err := json.NewEncoder(p.stdin).Encode(message); err != nil {
-		return r, fmt.Errorf("ask a worker: %w", err)
+// listen hands answers to who waits for them, until the worker ends.
+func (p *process) listen() {
+	for {
+		var r reply
+		line, err := p.stdout.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &r)
+		}
+		p.mutex.Lock()
+		if err != nil {
+			p.dead = fmt.Errorf("a worker has ended: %w", err)
+			for _, answer := range p.waiting {
+				close(answer)
+			}
+			p.waiting = nil
+			p.mutex.Unlock()
+			return
+		}
+		answer := p.waiting[r.ID]
+		delete(p.waiting, r.ID)
+		if requests(r.Counters) >= requests(p.counted) { // they only grow
+			p.counted = r.Counters
+		}
+		p.peak = max(p.peak, r.Peak)
+		p.mutex.Unlock()
+		answer <- r
 	}
-	line, err := p.stdout.ReadBytes('\n')
+}
+
+func requests(c s3model.Counters) int64 { return c.Put + c.Get + c.List + c.Free }
+
+// ask has the worker do something.
+func (p *process) ask(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+	answer := make(chan reply, 1)
+	p.mutex.Lock()
+	err := p.dead
+	if err == nil {
+		p.asked++
+		p.calls++
+		p.waiting[p.asked] = answer
+		err = json.NewEncoder(p.stdin).Encode(order{p.asked, function, payload})
+	}
+	p.mutex.Unlock()
 	if err != nil {
-		return r, fmt.Errorf("a worker has died: %w", err)
+		return nil, fmt.Errorf("ask a worker: %w", err)
 	}
-	if err := json.Unmarshal(line, &r); err != nil {
-		return r, err
+	// A worker whose caller gives up is killed, as a function is that times out.
+	stop := context.AfterFunc(ctx, func() { _ = p.command.Process.Kill() })
+	defer stop()
+	began := time.Now()
+	r, ok := <-answer
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.busy += time.Since(began)
+	switch {
+	case !ok:
+		return nil, p.dead
+	case r.Error != "":
+		return nil, named{r.Name, r.Error}
 	}
-	if r.Error != "" {
-		return r, named{r.Name, r.Error}
-	}
-	return r, nil
+	return r.Answer, nil
 }
 
-// invoke has a free worker do something. It is a machine.Invoker. A worker whose caller gives up is killed, as a
-// function is that times out.
+// invoke has a worker run a step. It is a machine.Invoker.
 func (f *fleet) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
-	var p *process
+	if function != "copy" {
+		return f.all[0].ask(ctx, function, payload)
+	}
+	return f.share(ctx, function, payload)
+}
+
+// share has whichever worker has a free slot do something.
+func (f *fleet) share(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
 	select {
-	case p = <-f.free:
+	case p := <-f.free:
+		defer func() { f.free <- p }()
+		return p.ask(ctx, function, payload)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if p.dead {
-		f.free <- p
-		return nil, errors.New("a worker was stopped")
-	}
-	defer func() { f.free <- p }()
-	stop := context.AfterFunc(ctx, func() { _ = p.command.Process.Kill() })
-	began := time.Now()
-	r, err := p.exchange(order{function, payload})
-	p.busy += time.Since(began)
-	p.calls++
-	if !stop() {
-		p.dead = true
-		return nil, ctx.Err()
-	}
-	if r.Peak > 0 {
-		p.counted, p.peak = r.Counters, r.Peak
-	}
-	return r.Answer, err
 }
 
 // do has one worker do something and decodes its answer.
@@ -156,7 +211,7 @@ func (f *fleet) do(ctx context.Context, function string, request, answer any) er
 	if err != nil {
 		return err
 	}
-	raw, err := f.invoke(ctx, function, payload)
+	raw, err := f.share(ctx, function, payload)
 	if err != nil {
 		return fmt.Errorf("%s: %w", function, err)
 	}
@@ -171,10 +226,13 @@ func (f *fleet) dismiss() (use, error) {
 	var failed error
 	for _, p := range f.all {
 		group.Go(func() {
+			p.mutex.Lock()
+			killed := p.dead != nil
+			p.mutex.Unlock()
 			err := errors.Join(p.stdin.Close(), p.command.Wait())
 			mutex.Lock()
 			defer mutex.Unlock()
-			if !p.dead {
+			if !killed {
 				failed = errors.Join(failed, err)
 			}
 			state := p.command.ProcessState

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "worker" {
 		return work(ctx, os.Stdin, os.Stdout)
 	}
+	debug.SetGCPercent(25) // the modelled store holds gigabytes
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	everything := flags.Bool("full", false, "the embedded server and peers, too: takes half an hour and 40 GB of disk")
 	only := flags.String("only", "", "the names of what to measure, separated by commas")

@@ -28,6 +28,7 @@ type naiveBackup struct {
 type naiveRequest struct {
 	Archive string `json:"archive"` // key in the bucket of the vault
 	Target  string `json:"target"`  // bucket
+	Folder  string `json:"folder"`  // on disk; who asks removes it
 }
 
 func (w *worker) naiveBackup(ctx context.Context, key string) (naiveBackup, error) {
@@ -134,12 +135,7 @@ func (w *worker) upload(ctx context.Context, key string, from io.Reader) (size i
 }
 
 func (w *worker) naiveRestore(ctx context.Context, r naiveRequest) error {
-	folder, err := os.MkdirTemp("", "lifeboat-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(folder)
-	root, err := os.OpenRoot(folder)
+	root, err := os.OpenRoot(r.Folder)
 	if err != nil {
 		return err
 	}

@@ -53,6 +53,7 @@ func newBed(ctx context.Context, s *store, files set, policy step.Policy) (*bed,
 
 // forget gives the bed an empty vault.
 func (t *bed) forget(ctx context.Context) error {
+	t.store.remove(t.vault)
 	var err error
 	if t.vault, err = t.store.bucket(ctx, "vault"); err != nil {
 		return err
@@ -117,7 +118,7 @@ func (t *bed) backup(ctx context.Context, workers int) (measured, error) {
 		return measured{}, err
 	}
 	took, err := t.timed(workers, t.policy, func(f *fleet) error {
-		engine := &machine.Engine{Invoke: f.invoke, MaxConcurrency: workers, Read: func(ctx context.Context, _, key string) (io.ReadCloser, error) {
+		engine := &machine.Engine{Invoke: f.invoke, MaxConcurrency: workers * slots, Read: func(ctx context.Context, _, key string) (io.ReadCloser, error) {
 			body, _, err := v.Open(ctx, vault.Key(key), 0, -1)
 			return body, err
 		}}
@@ -137,7 +138,7 @@ func (t *bed) backup(ctx context.Context, workers int) (measured, error) {
 	return took, err
 }
 
-// change writes a share of the files anew. A store's times have whole seconds, hence the source must be that much older.
+// change writes a share of the files anew.
 func (t *bed) change(ctx context.Context, share float64) error {
 	next, files := t.set.changed(share)
 	t.set = next

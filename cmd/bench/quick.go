@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,7 +23,7 @@ var quick = []experiment{
 }
 
 const (
-	floor   = 5 * mib          // of what the store copies, where speed is preferred
+	floor   = 5 * mib          // of what the store copies where speed is preferred, as package estimate has it
 	repeats = 12 * time.Second // how long a measurement is repeated
 )
 
@@ -61,16 +62,19 @@ func naive(ctx context.Context, b *bench) error {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			back, backErr = t.timed(1, step.Policy{}, func(f *fleet) error {
-				return f.do(ctx, "naive-restore", naiveRequest{"archive.zip", target}, new(struct{}))
+			backErr = inFolder(func(folder string) (err error) {
+				back, err = t.timed(1, step.Policy{}, func(f *fleet) error {
+					return f.do(ctx, "naive-restore", naiveRequest{"archive.zip", target, folder}, new(struct{}))
+				})
+				return err
 			})
 		}()
 		forth, err = t.timed(1, step.Policy{}, func(f *fleet) error {
 			return f.do(ctx, "naive-backup", "naive.zip", new(naiveBackup))
 		})
 		<-done
-		if err != nil || backErr != nil {
-			return fmt.Errorf("backup: %w, restore: %w", err, backErr)
+		if err := errors.Join(err, backErr); err != nil {
+			return err
 		}
 		if err := t.equal(ctx, target); err != nil {
 			return err

@@ -140,6 +140,7 @@ func (t *bed) restore(ctx context.Context, id backup.ID, workers int, floor int6
 	if err != nil {
 		return measured{}, err
 	}
+	defer t.store.remove(target)
 	m, err := t.timed(workers, t.policy, func(f *fleet) error {
 		request := restoreRequest{Backup: id, Target: target, Floor: floor}
 		var plan restorePlan

@@ -39,7 +39,7 @@ func newModel(ctx context.Context, options s3model.Options) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{model: s3model.New(options), paced: options != s3model.Options{}, url: "http://" + listener.Addr().String()}
+	s := &store{model: s3model.New(options), paced: options.PutLatency > 0, url: "http://" + listener.Addr().String()}
 	s.http = &http.Server{Handler: s.model, ReadHeaderTimeout: time.Minute}
 	go func() { _ = s.http.Serve(listener) }() // until Close
 	return s, nil
@@ -71,7 +71,7 @@ func (s *store) pace(workers int) time.Duration {
 
 func (s *store) close() error {
 	if s.model != nil {
-		return errors.Join(s.http.Close(), s.model.Close())
+		return s.http.Close()
 	}
 	return errors.Join(s.server.Close(), os.RemoveAll(s.folder))
 }
@@ -107,6 +107,13 @@ func (s *store) bucket(ctx context.Context, kind string) (string, error) {
 	}
 	_, err = client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &name})
 	return name, err
+}
+
+// remove forgets a bucket of the modelled store, which takes memory.
+func (s *store) remove(bucket string) {
+	if s.model != nil {
+		s.model.RemoveBucket(bucket)
+	}
 }
 
 // fill writes files into a bucket.

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/debug"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,6 +61,17 @@ type worker struct {
 
 // work answers orders, one a line, until its input ends.
 func work(ctx context.Context, in io.Reader, out io.Writer) error {
+	debug.SetMemoryLimit(200 << 20) // as cmd/lifeboat does
+	if name := os.Getenv("BENCH_PROFILE"); name != "" {
+		f, err := os.Create(fmt.Sprintf("%s.%d", name, os.Getpid()))
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	decoder, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
 	w := &worker{counted: &counted{}}
 	if err := decoder.Decode(&w.workerConfig); err != nil {
@@ -71,22 +84,28 @@ func work(ctx context.Context, in io.Reader, out io.Writer) error {
 	if err := answers.Encode(reply{}); err != nil {
 		return errors.Join(err, done())
 	}
+	var mutex sync.Mutex // of the answers
+	var under sync.WaitGroup
 	for {
 		var o order
-		if err := decoder.Decode(&o); errors.Is(err, io.EOF) {
-			return done()
-		} else if err != nil {
+		if err := decoder.Decode(&o); err != nil {
+			under.Wait()
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
 			return errors.Join(err, done())
 		}
-		r := reply{}
-		if r.Answer, err = w.handle(ctx, o); err != nil {
-			boundary := step.Boundary{Err: err}
-			r.Error, r.Name = boundary.Error(), boundary.ErrorName()
-		}
-		r.Counters, r.Peak = w.counted.total(), peak()
-		if err := answers.Encode(r); err != nil {
-			return errors.Join(err, done())
-		}
+		under.Go(func() {
+			r, err := reply{ID: o.ID}, error(nil)
+			if r.Answer, err = w.handle(ctx, o); err != nil {
+				boundary := step.Boundary{Err: err}
+				r.Error, r.Name = boundary.Error(), boundary.ErrorName()
+			}
+			r.Counters, r.Peak = w.counted.total(), peak()
+			mutex.Lock()
+			defer mutex.Unlock()
+			_ = answers.Encode(r) // who asked has ended, or reads
+		})
 	}
 }
 

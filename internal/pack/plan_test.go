@@ -276,11 +276,11 @@ func TestBatchesGrow(t *testing.T) {
 		size    int64
 		splice  int64
 	}{
-		"10 TB in photos":        {200_000, 50 << 20, 5 << 20},
-		"2 TB in small ones":     {200_000, 10 << 20, 0},
-		"2 TB in mid-size ones":  {200_000, 10 << 20, 5 << 20},
-		"3.6 TB in documents":    {400_000, 9 << 20, 32 << 20},
-		"very many of no weight": {400_000, 2 << 10, 5 << 20},
+		"3 TB in photos":         {60_000, 50 << 20, 5 << 20},
+		"600 GB in small ones":   {60_000, 10 << 20, 0},
+		"600 GB in larger ones":  {60_000, 10 << 20, 5 << 20},
+		"1 TB in documents":      {120_000, 9 << 20, 32 << 20},
+		"very many of no weight": {120_000, 2 << 10, 5 << 20},
 	} {
 		batches := 0
 		p := NewPlanner(test.objects, Output{Batch: func([]Item) error { batches++; return nil }})

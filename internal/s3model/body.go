@@ -20,10 +20,7 @@ import (
 	"lifeboat/internal/zipfmt"
 )
 
-const (
-	inMemory = 64 << 10  // bytes; longer contents go to the file
-	chunk    = 128 << 10 // bytes that move between two looks at the link
-)
+const chunk = 128 << 10 // bytes that move between two looks at the link
 
 var identity = maphash.MakeSeed()
 
@@ -96,14 +93,11 @@ func encode(crc uint32) string {
 
 // store reads length bytes at the pace of the worker's link. The MD5 is taken only where the client sent one.
 func (c *call) store(body io.Reader, length int64) (blob, []byte, error) {
-	write, extent, err := c.place(length)
-	if err != nil {
-		return blob{}, nil, err
-	}
-	buffer, sum, tag, digest := make([]byte, min(length, chunk)), uint32(0), maphash.Hash{}, md5.New()
+	held, sum, tag, digest := make([]byte, length), uint32(0), maphash.Hash{}, md5.New()
+	stored := &extent{ReaderAt: bytes.NewReader(held)}
 	tag.SetSeed(identity)
 	for at := int64(0); at < length; {
-		piece := buffer[:min(int64(len(buffer)), length-at, mark-at%mark)]
+		piece := held[at : at+min(chunk, length-at)] // a mark is a multiple of chunk
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return blob{}, nil, incomplete(err)
 		}
@@ -113,20 +107,17 @@ func (c *call) store(body io.Reader, length int64) (blob, []byte, error) {
 		c.worker.add(Counters{Uploaded: int64(len(piece))})
 		sum = crc32.Update(sum, crc32.IEEETable, piece)
 		_, _ = tag.Write(piece)
-		if c.r.Header.Get("Content-Md5") != "" {
-			_, _ = digest.Write(piece)
-		}
-		if err := write(piece, at); err != nil {
-			return blob{}, nil, err
-		}
 		if at += int64(len(piece)); at%mark == 0 {
-			extent.marks = append(extent.marks, sum)
+			stored.marks = append(stored.marks, sum)
 		}
+	}
+	if c.r.Header.Get("Content-Md5") != "" {
+		_, _ = digest.Write(held)
 	}
 	if _, err := io.Copy(io.Discard, body); err != nil { // the trailer
 		return blob{}, nil, incomplete(err)
 	}
-	return blob{content: content{{extent, 0, length}}, length: length, crc: sum, etag: opaque(length, tag.Sum64())}, digest.Sum(nil), nil
+	return blob{content: content{{stored, 0, length}}, length: length, crc: sum, etag: opaque(length, tag.Sum64())}, digest.Sum(nil), nil
 }
 
 func incomplete(err error) error {
@@ -134,20 +125,6 @@ func incomplete(err error) error {
 		return refused
 	}
 	return refuse(http.StatusBadRequest, "IncompleteBody", "The request body terminated unexpectedly: %v", err)
-}
-
-// place returns room for length bytes and how to fill it.
-func (c *call) place(length int64) (func(p []byte, at int64) error, *extent, error) {
-	if length <= inMemory {
-		held := make([]byte, length)
-		return func(p []byte, at int64) error { copy(held[at:], p); return nil }, &extent{ReaderAt: bytes.NewReader(held)}, nil
-	}
-	file, from, err := c.s.reserve(length)
-	write := func(p []byte, at int64) error {
-		_, err := file.WriteAt(p, from+at)
-		return err
-	}
-	return write, &extent{ReaderAt: io.NewSectionReader(file, from, length)}, err
 }
 
 // send writes the bytes [from, from+length) of the content at the pace of the worker's link.

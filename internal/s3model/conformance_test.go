@@ -40,12 +40,7 @@ func serve(t testing.TB, options s3model.Options) (*s3model.Server, *s3.Client) 
 	t.Helper()
 	store := s3model.New(options)
 	server := httptest.NewServer(store)
-	t.Cleanup(func() {
-		server.Close()
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(server.Close)
 	return store, connect(t, server.URL, "worker")
 }
 

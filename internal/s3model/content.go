@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"io"
-	"os"
 	"sync"
 
 	"lifeboat/internal/zipfmt"
@@ -134,24 +133,4 @@ func (g generated) ReadAt(p []byte, offset int64) (int, error) {
 	clear(p)
 	stream.XORKeyStream(p, p)
 	return len(p), nil
-}
-
-// reserve returns the temporary file and room for n bytes in it.
-func (s *Server) reserve(n int64) (*os.File, int64, error) {
-	s.mutex.Lock()
-	defer s.mutex.Unlock()
-	if s.file == nil {
-		file, err := os.CreateTemp("", "s3model-")
-		if err != nil {
-			return nil, 0, err
-		}
-		if err := os.Remove(file.Name()); err != nil { // it goes when it is closed, whatever happens
-			_ = file.Close()
-			return nil, 0, err
-		}
-		s.file = file
-	}
-	at := s.end
-	s.end += n
-	return s.file, at, nil
 }

@@ -128,15 +128,18 @@ type link struct {
 	free  time.Time // when all that was promised so far has gone through
 }
 
-// take returns how long n bytes must wait for their turn at a rate.
+// depth is how much of its time a link that was idle may catch up on, so that a sleep that was too long costs nothing.
+const depth = 20 * time.Millisecond
+
+// take returns how long n bytes must wait for their turn at a rate: a token bucket.
 func (l *link) take(n, rate int64) time.Duration {
 	if rate <= 0 {
 		return 0
 	}
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	if now := time.Now(); l.free.Before(now) {
-		l.free = now
+	if earliest := time.Now().Add(-depth); l.free.Before(earliest) {
+		l.free = earliest
 	}
 	l.free = l.free.Add(time.Duration(float64(n) / float64(rate) * float64(time.Second)))
 	return time.Until(l.free)

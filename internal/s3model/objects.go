@@ -56,6 +56,13 @@ func (s *Server) CreateBucket(name string) {
 	}
 }
 
+// RemoveBucket forgets a bucket with all that is in it.
+func (s *Server) RemoveBucket(name string) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	delete(s.buckets, name)
+}
+
 // Derived describes bytes that follow from a seed: size bytes from an offset of its endless stream.
 type Derived struct {
 	Seed         uint64

@@ -9,8 +9,8 @@
 // are opaque, as those of SSE-KMS are; of the checksums only CRC-32 is known, others are ignored; there are no
 // versions, tags, locks and policies; V1 listings are not spoken.
 //
-// Content written by clients lies in memory up to 64 KiB and in an unnamed temporary file beyond; it takes room until
-// Close. The store is safe for concurrent use.
+// Content written by clients lies in memory, as long as an object or a part refers to it. The store is safe for
+// concurrent use.
 package s3model
 
 import (
@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,8 +58,6 @@ type Server struct {
 	buckets map[string]*bucket
 	workers map[string]*worker
 	next    int64 // names uploads
-	file    *os.File
-	end     int64 // of file
 }
 
 // New returns an empty store.
@@ -74,14 +71,12 @@ func (s *Server) Slow(factor int) { s.slower.Store(int64(factor)) }
 
 func (s *Server) factor() int64 { return max(1, s.slower.Load()) }
 
-// Close frees what the store holds on disk. Only after the last request.
+// Close forgets everything. Its error is always nil.
 func (s *Server) Close() error {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if s.file == nil {
-		return nil
-	}
-	return s.file.Close()
+	clear(s.buckets)
+	return nil
 }
 
 // ServeHTTP implements http.Handler. GET /-/counters answers with Counters as JSON.

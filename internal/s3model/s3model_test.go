@@ -268,8 +268,8 @@ func TestPace(t *testing.T) {
 		got["slower copy"] = took(func() { ask("a", http.MethodPut, "/bucket/copy", "X-Amz-Copy-Source", "bucket/large") })
 		want := map[string]time.Duration{
 			"head": 20 * time.Millisecond, "list": 20 * time.Millisecond, "copy": 2040 * time.Millisecond,
-			"read": 2020 * time.Millisecond, "two reads of a worker": 4020 * time.Millisecond, "reads of two workers": 2020 * time.Millisecond,
-			"slower read": 4040 * time.Millisecond, "slower copy": 4080 * time.Millisecond,
+			"read": 2000 * time.Millisecond, "two reads of a worker": 4000 * time.Millisecond, "reads of two workers": 2000 * time.Millisecond,
+			"slower read": 4020 * time.Millisecond, "slower copy": 4080 * time.Millisecond,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
