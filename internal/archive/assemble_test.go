@@ -329,7 +329,7 @@ func TestTailRefuses(t *testing.T) {
 	gz, sum := b.Manifest(t)
 	good := archive.Tail{Seal: b.Seal(t), Readme: b.Header.Readme, Started: archivetest.Noon, Data: int64(len(b.Data()))}
 	doc := func(file []byte, length int64) archive.CompressedDoc {
-		return archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: bytes.NewReader(file), Length: length}
+		return archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: bytes.NewReader(file), Length: length, Sealed: sum.Deflated}
 	}
 	named := bytes.Clone(gz)
 	named[3] = 8 // FNAME

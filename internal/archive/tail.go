@@ -35,8 +35,9 @@ type Tail struct {
 type CompressedDoc struct {
 	Size   int64 // of the content
 	CRC32  uint32
-	Gzip   io.Reader // the file
-	Length int64     // of the file
+	Gzip   io.Reader    // the file
+	Length int64        // of the file
+	Sealed manifest.CRC // of its deflate stream
 }
 
 // Write writes the tail; entries yields the entries of the manifest in their order.
@@ -54,10 +55,14 @@ func (t Tail) Write(w io.Writer, entries iter.Seq2[manifest.Entry, error]) error
 		if _, err := out.Write(e.AppendLocal(nil)); err != nil {
 			return err
 		}
-		if n, err := io.Copy(out, bodies[i]); err != nil {
+		sum := crc32.NewIEEE()
+		if n, err := io.Copy(io.MultiWriter(out, sum), bodies[i]); err != nil {
 			return err
 		} else if n != int64(e.Stored) {
 			return failure.New(failure.Corrupt, "%s has %d bytes instead of %d", e.Name, n, e.Stored)
+		}
+		if e.Method == zipfmt.Deflate && manifest.CRC(sum.Sum32()) != t.List.Sealed {
+			return failure.New(failure.Corrupt, "%s is not the one that was sealed", e.Name)
 		}
 	}
 	return t.writeDirectory(out, entries, own, offsets)

@@ -2,12 +2,13 @@ package pack
 
 import "context"
 
-// gate bounds how many requests of one sort are under way in this process.
+// gate bounds how many things of one sort are under way in this process.
 type gate chan struct{}
 
 var (
 	reads  = make(gate, 64) // of small objects
 	copies = make(gate, 64) // by the store
+	turn   = make(gate, 1)  // of the parts of packs that are read
 )
 
 // pass calls do as soon as there is room.

@@ -55,8 +55,13 @@ func (p *Packer) packSmall(ctx context.Context, items []Item, result *Result) ([
 	return outgrown, nil
 }
 
-// readAll reads every slot, many at a time, and tells of each as it is done.
+// readAll reads every slot, many at a time, and tells of each as it is done. It waits for its turn: two batches that are
+// read at the same time are also written at the same time, and use one direction of the link after the other.
 func (p *Packer) readAll(ctx context.Context, slots []slot, tell func(items, bytes int64)) error {
+	return turn.pass(ctx, func() error { return p.readNow(ctx, slots, tell) })
+}
+
+func (p *Packer) readNow(ctx context.Context, slots []slot, tell func(items, bytes int64)) error {
 	stretches, err := p.stretches(slots)
 	if err != nil {
 		return err

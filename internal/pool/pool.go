@@ -13,9 +13,11 @@
 package pool
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -111,7 +113,7 @@ func (p *Pool) readIndexes(ctx context.Context, v *vault.Vault) error {
 	group.SetLimit(requests)
 	for i, id := range ids {
 		group.Go(func() error {
-			_, errs[i] = v.GetJSON(groupCtx, vault.Merge(p.source, id), &read[i])
+			read[i], errs[i] = readIndex(groupCtx, v, vault.Merge(p.source, id))
 			if kind := failure.KindOf(errs[i]); errs[i] == nil || kind == failure.NotFound || kind == failure.Corrupt {
 				return nil
 			}
@@ -134,6 +136,28 @@ func (p *Pool) readIndexes(ctx context.Context, v *vault.Vault) error {
 		}
 	}
 	return nil
+}
+
+// readIndex reads an index. One that is not byte for byte as it was written is Corrupt, of a later format none is.
+func readIndex(ctx context.Context, v *vault.Vault, key vault.Key) (Merged, error) {
+	var m Merged
+	data, _, err := v.Get(ctx, key)
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return m, failure.New(failure.Corrupt, "read %s: %w", key, err)
+	}
+	if again, err := m.encode(); err != nil || m.Format <= Format && !bytes.Equal(again, data) {
+		return m, failure.New(failure.Corrupt, "%s is not as it was written", key)
+	}
+	return m, nil
+}
+
+// encode returns the bytes of an index.
+func (m Merged) encode() ([]byte, error) {
+	data, err := json.MarshalIndent(m, "", "  ")
+	return append(data, '\n'), err
 }
 
 func (p *Pool) sortedIndexes() []string {

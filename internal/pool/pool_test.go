@@ -278,11 +278,11 @@ func TestIndexes(t *testing.T) {
 		m := index
 		m.Holds = slices.Clone(index.Holds)
 		change(&m)
-		data, err := json.Marshal(m)
+		data, err := json.MarshalIndent(m, "", "  ")
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.put(key, data)
+		w.put(key, append(data, '\n'))
 	}
 	for name, change := range map[string]func(*pool.Merged){
 		"overlapping":      func(m *pool.Merged) { m.Holds[1].Offset-- },

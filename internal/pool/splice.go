@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"encoding/json"
 	"io"
 	"sync/atomic"
 	"time"
@@ -37,15 +36,15 @@ func (p *Pool) Merge(ctx context.Context, v *vault.Vault, group []Use, progress 
 			return m.Pack, err
 		}
 	}
-	data, err := json.MarshalIndent(m, "", "  ")
+	data, err := m.encode()
 	if err != nil {
 		return m.Pack, err
 	}
-	if err := v.Create(ctx, vault.Merge(p.source, m.Pack.ID), append(data, '\n')); err != nil {
+	if err := v.Create(ctx, vault.Merge(p.source, m.Pack.ID), data); err != nil {
 		return m.Pack, err
 	}
 	p.objects[m.Pack.ID] = vault.Info{Key: key, Size: m.Pack.Bytes}
-	p.indexes[m.Pack.ID] = vault.Info{Key: vault.Merge(p.source, m.Pack.ID), Size: int64(len(data)) + 1}
+	p.indexes[m.Pack.ID] = vault.Info{Key: vault.Merge(p.source, m.Pack.ID), Size: int64(len(data))}
 	p.merged[m.Pack.ID] = m
 	p.resolve()
 	return m.Pack, nil

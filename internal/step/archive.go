@@ -167,7 +167,7 @@ func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reade
 	tail := archive.Tail{
 		Seal: seal, Readme: m.Header.Readme, Started: m.Header.Started, Data: layout.Size,
 		List: archive.CompressedDoc{
-			Size: sum.Bytes, CRC32: sum.CRC32, Gzip: gzip,
+			Size: sum.Bytes, CRC32: sum.CRC32, Gzip: gzip, Sealed: sealed.Manifest.Deflated.CRC32,
 			Length: sealed.Manifest.Deflated.Size + manifest.GzipHeader + manifest.GzipTrailer,
 		},
 	}

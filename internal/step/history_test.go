@@ -3,7 +3,6 @@ package step_test
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -38,9 +37,9 @@ import (
 // in between, and holds every backup after every step against what the application had. LIFEBOAT_HISTORIES sets how
 // many lives there are.
 func TestHistories(t *testing.T) {
-	lives := 5
-	if testing.Short() {
-		lives = 2
+	lives := 3
+	if brief() {
+		lives = 1
 	}
 	if text := os.Getenv("LIFEBOAT_HISTORIES"); text != "" {
 		var err error
@@ -48,8 +47,16 @@ func TestHistories(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	merged := map[vault.Key]bool{}
 	for seed := range lives {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { newHistory(t, uint64(seed)).live(14) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			h := newHistory(t, uint64(seed))
+			h.merged = merged
+			h.live(14)
+		})
+	}
+	if len(merged) < lives {
+		t.Errorf("in %d lives packs were merged %d times: these tests no longer show much", lives, len(merged))
 	}
 }
 
@@ -75,6 +82,7 @@ type history struct {
 	sums    map[thing]string // SHA-256 of contents
 	log     []string
 	seeds   uint64
+	merged  map[vault.Key]bool // indexes of merged packs that there were
 }
 
 func newHistory(t *testing.T, seed uint64) *history {
@@ -225,6 +233,15 @@ func (h *history) backup() {
 		h.t.Errorf("%d objects, want %d", k.record.Objects, len(k.holds))
 	}
 	h.backups = append(h.backups, k)
+	for info, err := range h.vault.List(h.t.Context(), vault.Packs("photos")) {
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if vault.IsMerge(info.Key) && !h.merged[info.Key] {
+			h.merged[info.Key] = true
+			h.note("merged %s", info.Key)
+		}
+	}
 }
 
 // most is how many bytes of the source a backup may read: all of what is new and too short to be spliced, and the head
@@ -445,5 +462,3 @@ func headers(t testing.TB, data []byte) []string {
 		at += 30 + name + stored
 	}
 }
-
-var _ = context.Background

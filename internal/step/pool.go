@@ -166,6 +166,7 @@ func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) 
 			}
 		}
 	}
+	said := map[app.Finding]bool{} // about the source as a whole: once is enough, however many batches say it
 	results := make([]pack.Result, readers)
 	for first := 0; first < plan.Batches; first += readers {
 		n := min(readers, plan.Batches-first)
@@ -182,6 +183,12 @@ func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) 
 		for i := range n {
 			g.add(first+i, results[i])
 			for _, f := range results[i].Findings {
+				if said[f] {
+					continue
+				}
+				if f.Item == "" {
+					said[f] = true
+				}
 				if err := writeLine(found, f); err != nil {
 					return err
 				}

@@ -72,6 +72,7 @@ func (s said) Error() string {
 const (
 	hintDenied = "check the credentials of the vault and what its bucket allows them"
 	hintFull   = "free some space where the vault lies, then run the same command again; for a moment a backup needs about three times the space of what is new"
+	hintProbe  = "`lifeboat doctor --probe-store` finds out what the store can do, and lifeboat then does without the rest"
 	hintClock  = "set the clock of this machine: the store refuses requests that are minutes off"
 )
 
@@ -106,6 +107,8 @@ func ofCode(code string) (kind failure.Kind, hint string, known bool) {
 		return failure.Denied, hintDenied, true
 	case "RequestTimeTooSkewed":
 		return failure.Denied, hintClock, true
+	case "NotImplemented": // never mind the status 501: it is of no use to try again
+		return failure.Invalid, hintProbe, true
 	case "RequestTimeout", "SlowDown":
 		return failure.Transient, "", true
 	}

@@ -112,7 +112,11 @@ func (d *deep) read(ctx context.Context, record catalog.Record) error {
 }
 
 func (d *deep) manifest(ctx context.Context, record catalog.Record) (map[string]manifest.Pack, error) {
-	m, body, err := (&packsImage{vault: d.vault, source: record.Source, id: record.ID}).Manifest(ctx)
+	image, err := sealed(ctx, d.vault, record.Source, record.ID)
+	if err != nil {
+		return nil, err
+	}
+	m, body, err := image.Manifest(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -138,12 +138,8 @@ func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id bac
 }
 
 func openPacks(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (*packsImage, error) {
-	data, _, err := v.Get(ctx, vault.Seal(source, id))
+	p, err := sealed(ctx, v, source, id)
 	if err != nil {
-		return nil, err
-	}
-	p := &packsImage{vault: v, source: source, id: id}
-	if p.seal, err = manifest.ParseSeal(data); err != nil {
 		return nil, err
 	}
 	if p.pool, err = pool.Open(ctx, v, source); err != nil {
@@ -155,6 +151,17 @@ func openPacks(ctx context.Context, v *vault.Vault, source backup.Source, id bac
 	}
 	defer body.Close()
 	return p, p.plan(m)
+}
+
+// sealed returns the image of a backup of which only the seal was read.
+func sealed(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (*packsImage, error) {
+	data, _, err := v.Get(ctx, vault.Seal(source, id))
+	if err != nil {
+		return nil, err
+	}
+	p := &packsImage{vault: v, source: source, id: id}
+	p.seal, err = manifest.ParseSeal(data)
+	return p, err
 }
 
 // plan reads the entries and notes where their bytes lie.
@@ -191,7 +198,7 @@ func (p *packsImage) Manifest(ctx context.Context) (*manifest.Reader, io.Closer,
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := manifest.Open(body)
+	m, err := manifest.OpenSealed(body, p.seal)
 	if err != nil {
 		body.Close()
 		return nil, nil, err

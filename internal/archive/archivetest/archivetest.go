@@ -185,7 +185,7 @@ func (b *Backup) Tail(t testing.TB, data int64) []byte {
 	gz, sum := b.Manifest(t)
 	tail := archive.Tail{
 		Seal: b.Seal(t), Readme: b.Header.Readme, Started: b.Header.Started, Data: data,
-		List: archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: bytes.NewReader(gz), Length: sum.Compressed},
+		List: archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: bytes.NewReader(gz), Length: sum.Compressed, Sealed: sum.Deflated},
 	}
 	var out bytes.Buffer
 	if err := tail.Write(&out, b.All()); err != nil {
@@ -221,7 +221,7 @@ func (b *Backup) ZipWith(t testing.TB, text []byte) []byte {
 	sum.Deflated = manifest.CRC(crc32.ChecksumIEEE(file.Bytes()[manifest.GzipHeader : file.Len()-manifest.GzipTrailer]))
 	tail := archive.Tail{
 		Seal: sign(t, sum, []byte("{}")), Readme: b.Header.Readme, Started: b.Header.Started,
-		List: archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: &file, Length: sum.Compressed},
+		List: archive.CompressedDoc{Size: sum.Bytes, CRC32: sum.CRC32, Gzip: &file, Length: sum.Compressed, Sealed: sum.Deflated},
 	}
 	var out bytes.Buffer
 	if err := tail.Write(&out, func(func(manifest.Entry, error) bool) {}); err != nil {
