@@ -164,14 +164,25 @@ func (c *Catalog) several(ctx context.Context, keys []vault.Key, yield func(Reco
 	return true
 }
 
+// Latest is the word for the backup that Find chooses by itself.
+const Latest = "latest"
+
+// Found is the backup that a text names.
+type Found struct {
+	Record
+	// Passed are newer good backups of all objects that "latest" passed over, newest first: they are damaged, or
+	// suspicious and nobody has accepted them.
+	Passed []Record
+}
+
 // Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
 // is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none.
-func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
+func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 	wanted, source := text, backup.Source("")
 	if name, rest, ok := strings.Cut(text, ":"); ok {
 		parsed, err := backup.ParseSource(name)
 		if err != nil {
-			return Record{}, err
+			return Found{}, err
 		}
 		source, wanted = parsed, rest
 	}
@@ -181,26 +192,41 @@ func (c *Catalog) Find(ctx context.Context, text string) (Record, error) {
 		case err != nil && failure.KindOf(err) == failure.Corrupt && string(r.ID) != wanted:
 			continue
 		case err != nil:
-			return Record{}, err
-		case wanted == "latest" && r.Status.Good() && (!r.Scope.AllObjects() || r.Suspicious() || r.Damage != ""):
+			return Found{}, err
+		case wanted == Latest && r.Status.Good() && (!r.Scope.AllObjects() || r.Suspicious() || r.Damage != ""):
 			parts = append(parts, r)
-		case wanted == "latest" && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):
+		case wanted == Latest && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):
 			found = append(found, r)
 		}
 	}
 	if len(found) == 0 {
-		found = parts
+		found, parts = parts, nil
 	}
-	slices.SortFunc(found, func(a, b Record) int {
-		return cmp.Or(a.Started.Compare(b.Started), strings.Compare(string(a.ID), string(b.ID)))
-	})
+	slices.SortFunc(found, older)
 	switch {
 	case len(found) == 0:
-		return Record{}, failure.New(failure.NotFound, "there is no backup %q", text).WithHint("`lifeboat list` shows the backups there are")
-	case wanted == "latest", len(found) == 1:
-		return found[len(found)-1], nil
+		return Found{}, failure.New(failure.NotFound, "there is no backup %q", text).WithHint("`lifeboat list` shows the backups there are")
+	case wanted == Latest, len(found) == 1:
+		latest := found[len(found)-1]
+		return Found{latest, passed(latest, parts)}, nil
 	}
-	return Record{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
+	return Found{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
+}
+
+func older(a, b Record) int {
+	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(string(a.ID), string(b.ID)))
+}
+
+// passed returns those of all objects that are newer than the one that was chosen, newest first.
+func passed(chosen Record, others []Record) []Record {
+	var over []Record
+	for _, r := range others {
+		if r.Scope.AllObjects() && r.Source == chosen.Source && older(r, chosen) > 0 {
+			over = append(over, r)
+		}
+	}
+	slices.SortFunc(over, func(a, b Record) int { return older(b, a) })
+	return over
 }
 
 // Before is what is known of the runs of a source that began before a given time.

@@ -28,6 +28,9 @@ func (h Held) Error() string {
 	return fmt.Sprintf("backup %s works on it (%s)", h.Lease.Run, h.Lease.Holder)
 }
 
+// ErrLeaseLost is why the context of Keep ends when another run has the lease.
+var ErrLeaseLost = failure.New(failure.Conflict, "another run has taken the source over")
+
 // Acquire takes or renews the lease of a source for a run; steps of one run may do so at the same time. When another
 // run holds it the error is a Held; a lease that has expired, and one that stale says is dead, is taken over, and
 // the run that held it is returned.
@@ -66,6 +69,34 @@ func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease
 	}
 	_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
 	return old.Run, err
+}
+
+// Keep renews a lease that was acquired until stop is called, four times in a LeaseTime. working ends with the cause
+// ErrLeaseLost when another run holds the source; a store that cannot be asked is asked again the next time. stop waits
+// for a renewal that is under way, so that none comes after Release; it leaves the lease as it is.
+func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, now func() time.Time, stale func(Lease) bool) (working context.Context, stop func()) {
+	working, cancel := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(LeaseTime / 4)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-working.Done():
+				return
+			case <-ticker.C:
+			}
+			_, err := c.Acquire(working, source, lease, now(), stale)
+			if _, held := errors.AsType[Held](err); held {
+				cancel(ErrLeaseLost)
+			}
+		}
+	}()
+	return working, func() {
+		cancel(nil)
+		<-done
+	}
 }
 
 // Release gives the lease back, if the run still holds it.

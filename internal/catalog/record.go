@@ -48,11 +48,18 @@ type Record struct {
 	NotesTotal    int           `json:"notes_total,omitzero"`
 	ProblemsTotal int           `json:"problems_total,omitzero"`
 
-	Damage   string   `json:"damage,omitempty"`  // what the last verification found wrong; the backup doesn't count as good
+	Damage   string   `json:"damage,omitempty"`    // what the last verification found wrong; the backup doesn't count as good
+	DamageOf string   `json:"damage_of,omitempty"` // DamagedPacks or DamagedArchive where it is of the one only
 	Accepted bool     `json:"accepted,omitzero"` // a person has said that what seemed suspicious is right
 	Failure  *Failure `json:"failure,omitempty"` // why a failed or canceled run ended
 	Notified Notified `json:"notified,omitzero"`
 }
+
+// What Record.DamageOf says.
+const (
+	DamagedPacks   = "packs"   // or the manifest
+	DamagedArchive = "archive" // which can be made again of the packs
+)
 
 // MaxFindings is how many notes, and how many problems, a record keeps; the totals count all.
 const MaxFindings = 1000

@@ -16,6 +16,9 @@ import (
 func examineVault(ctx context.Context, p Patient, report func(Finding)) {
 	name := p.Vault.Bucket()
 	report(checked(ctx, "vault", name, func(ctx context.Context) (string, error) { return writeAndRead(ctx, p.Vault) }))
+	if p.Signer != nil {
+		report(checked(ctx, "key", name, func(context.Context) (string, error) { return p.Signer() }))
+	}
 	report(clock(ctx, p))
 	for _, f := range leftovers(ctx, p) {
 		report(f)
@@ -116,6 +119,9 @@ func probeStore(ctx context.Context, v *vault.Vault) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
+	case !a.Absent:
+		return "", failure.New(failure.Invalid, "the store does not refuse to create what is there (If-None-Match): two runs could overwrite one another").
+			WithHint("no backup begins on it; use another store")
 	case !a.Whole:
 		return "", failure.New(failure.Invalid, "the store accepts a wrong checksum of a whole object").
 			WithHint("its word proves nothing: verify every backup with `lifeboat verify`")

@@ -64,3 +64,27 @@ func (a atEnd) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// SumOf reads a compressed manifest to its end and describes it as its Writer did.
+func SumOf(r io.Reader) (Sum, error) {
+	raw := &deflated{w: io.Discard, crc: crc32.NewIEEE()}
+	size := int64(0)
+	gz, err := gzip.NewReader(io.TeeReader(r, writerFunc(func(p []byte) (int, error) {
+		size += int64(len(p))
+		return raw.Write(p)
+	})))
+	if err != nil {
+		return Sum{}, unreadable(err)
+	}
+	m, err := NewReader(gz)
+	if err != nil {
+		return Sum{}, err
+	}
+	if err := m.Skip(); err != nil {
+		return Sum{}, err
+	}
+	sum := m.Sum()
+	sum.Entries = max(0, m.count-1-len(m.PackOrder))
+	sum.Deflated, sum.Compressed = CRC(raw.crc.Sum32()), size
+	return sum, nil
+}

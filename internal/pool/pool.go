@@ -53,6 +53,12 @@ type Pool struct {
 type found struct {
 	Spot
 	through []string
+	crc32   manifest.CRC // that an index says; nothing says it where through is empty
+}
+
+// is reports whether what was found can be the pack that a manifest names.
+func (f found) is(pack manifest.Pack) bool {
+	return f.Bytes == pack.Bytes && (len(f.through) == 0 || f.crc32 == pack.CRC32)
 }
 
 // Merged is the index of a merged pack, vault.Merge(source, id).
@@ -187,7 +193,8 @@ func (m Merged) sound(id string) bool {
 }
 
 // resolve finds where every pack lies. A merged pack may lie in a further one. The outermost object counts; where there
-// are several, the largest.
+// are several, the largest. An index that contradicts what is known of a pack counts for nothing there: the size of its
+// own object, and size and CRC-32 that its own index says.
 func (p *Pool) resolve() {
 	holders := map[string][]holder{}
 	for _, id := range p.sortedIndexes() {
@@ -221,11 +228,14 @@ func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]
 	defer delete(asking, id)
 	var best found
 	for _, h := range holders[id] {
+		if !p.agrees(h.held) {
+			continue
+		}
 		outer, ok := p.locate(h.merged, holders, asking)
 		if !ok || outer.Bytes != p.merged[h.merged].Pack.Bytes {
 			continue
 		}
-		at := found{Spot{outer.Key, outer.Offset + h.held.Offset, h.held.Bytes, outer.Object}, append([]string{h.merged}, outer.through...)}
+		at := found{Spot{outer.Key, outer.Offset + h.held.Offset, h.held.Bytes, outer.Object}, append([]string{h.merged}, outer.through...), h.held.CRC32}
 		if best.Key == "" || cmp.Or(cmp.Compare(at.Object, best.Object), cmp.Compare(best.Key, at.Key)) > 0 {
 			best = at
 		}
@@ -240,16 +250,24 @@ func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]
 	return best, true
 }
 
+// agrees reports whether what an index says of a pack is what its own object and its own index say.
+func (p *Pool) agrees(held Held) bool {
+	own, alone := p.objects[held.ID]
+	m, merged := p.merged[held.ID]
+	return (!alone || own.Size == held.Bytes) && (!merged || m.Pack == held.Pack)
+}
+
 // Find returns where a pack lies; false when it is not in the pool.
 func (p *Pool) Find(id string) (Spot, bool) {
 	at, ok := p.spots[id]
 	return at.Spot, ok
 }
 
-// Has reports whether the pool has a pack with this id and size.
+// Has reports whether the pool has a pack with this id and size. Where it lies in a merged one the index must say its
+// CRC-32 too.
 func (p *Pool) Has(pack manifest.Pack) bool {
-	s, ok := p.spots[pack.ID]
-	return ok && s.Bytes == pack.Bytes
+	at, ok := p.spots[pack.ID]
+	return ok && at.is(pack)
 }
 
 // Add tells the pool of a pack that was written after it was opened.
@@ -270,25 +288,18 @@ func (p *Pool) Merges(key vault.Key) (Merged, bool) {
 	return m, ok && key == vault.Pack(p.source, m.Pack.ID)
 }
 
-// Superseded returns how many objects wait to be swept because the pool finds their bytes in a merged pack.
-func (p *Pool) Superseded() int {
-	n := 0
-	for id, info := range p.objects {
-		if p.spots[id].Key != info.Key {
-			n++
-		}
-	}
-	return n
-}
-
 // Garbage returns what none of the packs named needs, in the order of keys: packs, constituents of merged packs,
-// merged packs, and indexes. It also returns the packs that are named and nowhere to be found.
+// merged packs, and indexes. It also returns the packs that are named and nowhere to be found, or only with another size
+// or CRC-32 than named (Find still says where): of those the own object is needed, whatever an index says.
 func (p *Pool) Garbage(named map[string]manifest.Pack) (garbage []vault.Info, missing []string) {
 	needed := map[vault.Key]bool{}
-	for id := range named {
+	for id, pack := range named {
 		at, ok := p.spots[id]
-		if !ok {
+		if !ok || !at.is(pack) {
 			missing = append(missing, id)
+			needed[vault.Pack(p.source, id)] = true
+		}
+		if !ok {
 			continue
 		}
 		needed[at.Key] = true

@@ -129,7 +129,7 @@ func TestMerge(t *testing.T) {
 	if diff := cmp.Diff(want, at); diff != "" {
 		t.Error(diff)
 	}
-	if n := p.Superseded(); n != 4 {
+	if n := superseded(p, w.packs...); n != 4 {
 		t.Errorf("%d objects are superseded", n)
 	}
 	// The whole merged pack is merged again: its packs are found through two indexes.

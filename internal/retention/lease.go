@@ -11,8 +11,6 @@ import (
 	"lifeboat/internal/vault"
 )
 
-var errLeaseLost = failure.New(failure.Conflict, "another run has taken the source over")
-
 // holding does work under the lease of a source, so that no run can begin to reuse a pack that is about to go. run is
 // nobody's id: a run, if it lives, must not take the lease for its own. Conflict where a run holds it. The work gets the
 // run that had the lease and died, or "". The lease is renewed for as long as it takes.
@@ -26,37 +24,15 @@ func holding(ctx context.Context, v *vault.Vault, source backup.Source, run back
 	if err != nil {
 		return err
 	}
-	working, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(catalog.LeaseTime / 4)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-working.Done():
-				return
-			case <-ticker.C:
-			}
-			if _, held := errors.AsType[catalog.Held](renew(working, c, source, lease, o)); held {
-				cancel(errLeaseLost)
-			}
-		}
-	}()
+	working, stop := c.Keep(ctx, source, lease, time.Now, o.Stale)
 	err = work(working, lost)
-	cancel(nil)
-	<-done
-	if err != nil && errors.Is(context.Cause(working), errLeaseLost) {
-		err = errLeaseLost
+	stop()
+	if err != nil && errors.Is(context.Cause(working), catalog.ErrLeaseLost) {
+		err = catalog.ErrLeaseLost
 	}
-	release, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer stop()
+	release, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
 	return errors.Join(err, c.Release(release, source, run))
-}
-
-func renew(ctx context.Context, c *catalog.Catalog, source backup.Source, lease catalog.Lease, o Options) error {
-	_, err := c.Acquire(ctx, source, lease, time.Now(), o.Stale)
-	return err
 }
 
 // closeLost ends the record of a dead run whose lease was taken over: the next run would not learn of it any more.

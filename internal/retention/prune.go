@@ -70,7 +70,7 @@ func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options,
 	}
 	freed, err := sweep{vault: v, source: source, now: o.now(), atOnce: o.Now, dry: o.DryRun}.run(ctx)
 	freed.Refused += pruned.Refused
-	mayGoOn := failure.KindOf(err) == failure.Conflict && !errors.Is(context.Cause(ctx), errLeaseLost)
+	mayGoOn := failure.KindOf(err) == failure.Conflict && !errors.Is(context.Cause(ctx), catalog.ErrLeaseLost)
 	if err != nil && (mayGoOn || unknown(err)) {
 		freed.Kept, err = err, nil
 	}

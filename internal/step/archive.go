@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -21,7 +22,9 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pool"
+	"lifeboat/internal/restore"
 	"lifeboat/internal/vault"
+	"lifeboat/internal/verify"
 )
 
 // archiveFile says which files the archive of a backup will be: one, or the volumes of a split one; none where an
@@ -38,6 +41,8 @@ type volumeFile struct {
 	Bytes int64        `json:"bytes"`
 	CRC32 manifest.CRC `json:"crc32"`
 	Parts int          `json:"parts"`
+	// Entries is how many entries of the backup are in it.
+	Entries int `json:"entries"`
 }
 
 // record returns what a record says of the archive.
@@ -121,7 +126,7 @@ func (p *archivePlan) one(ctx context.Context, n int, l list) (volumeFile, error
 		}
 		return writeLines(ctx, p.work, fmt.Sprintf("parts-%d.jsonl", n), slices.Values(parts))
 	})
-	return volumeFile{Key: l.file, Bytes: layout.Size, CRC32: manifest.CRC(layout.CRC32), Parts: len(parts)}, err
+	return volumeFile{Key: l.file, Bytes: layout.Size, CRC32: manifest.CRC(layout.CRC32), Parts: len(parts), Entries: m.Sum().Entries}, err
 }
 
 func (p *archivePlan) open(ctx context.Context, key vault.Key) (*manifest.Reader, io.Closer, error) {
@@ -232,8 +237,15 @@ func (s *Steps) join(ctx context.Context, w work, file archiveFile, at events.As
 		first = false
 		return more
 	})
-	if err != nil && failure.KindOf(err) == failure.NotFound && s.Vault.Completed(ctx, f.Key, f.Bytes, uint32(f.CRC32)) {
-		return s.beginNext(ctx, file, at.Volume) // an earlier attempt completed it
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		switch state, looked := s.look(ctx, upload, f); {
+		case looked != nil:
+			return at, looked
+		case state == complete: // by an earlier attempt
+			return s.beginNext(ctx, file, at.Volume)
+		case state == gone: // somebody, or a rule of the bucket, has aborted it
+			return s.beginFile(ctx, f, at.Volume)
+		}
 	}
 	if err == nil && len(have) == len(parts) {
 		if err = assembler.Complete(ctx, upload, parts, have, f.Bytes, uint32(f.CRC32)); err == nil {
@@ -245,6 +257,30 @@ func (s *Steps) join(ctx context.Context, w work, file archiveFile, at events.As
 	}
 	at.Next = len(have)
 	return at, err
+}
+
+// uploadState is what became of an upload.
+type uploadState int
+
+const (
+	underWay uploadState = iota
+	complete
+	gone
+)
+
+// look finds out why something was not found: the upload itself may be gone. What is complete is proven later.
+func (s *Steps) look(ctx context.Context, upload vault.Upload, f volumeFile) (uploadState, error) {
+	if _, err := s.Vault.Parts(ctx, upload); failure.KindOf(err) != failure.NotFound {
+		return underWay, err
+	}
+	info, err := s.Vault.Head(ctx, f.Key)
+	switch {
+	case err != nil && failure.KindOf(err) != failure.NotFound:
+		return gone, err
+	case err == nil && info.Size == f.Bytes && (!info.HasCRC32 || info.CRC32 == uint32(f.CRC32)):
+		return complete, nil
+	}
+	return gone, nil
 }
 
 func (s *Steps) beginNext(ctx context.Context, file archiveFile, done int) (events.Assembly, error) {
@@ -265,14 +301,17 @@ func (s *Steps) beginFile(ctx context.Context, f volumeFile, volume int) (events
 
 // prove holds the store's own size and checksum of each file against those that follow from its pieces. A store that
 // has no checksum of the whole gets every byte read again.
-func (s *Steps) prove(ctx context.Context, file archiveFile) (backup.Proof, error) {
+func (s *Steps) prove(ctx context.Context, run events.Run, file archiveFile) (backup.Proof, error) {
+	if len(file.Files) == 0 {
+		return s.provePacks(ctx, run)
+	}
 	proof := backup.Stored
 	for _, f := range file.Files {
 		info, err := s.Vault.Head(ctx, f.Key)
 		if err != nil {
 			return "", err
 		}
-		if !info.HasCRC32 {
+		if !info.HasCRC32 || !s.Vault.Proves() {
 			if info.CRC32, err = s.reread(ctx, f); err != nil {
 				return "", err
 			}
@@ -284,6 +323,33 @@ func (s *Steps) prove(ctx context.Context, file archiveFile) (backup.Proof, erro
 		}
 	}
 	return proof, nil
+}
+
+// provePacks holds the store's own sizes and checksums of the packs behind a backup without an archive against those
+// of its manifest. Where the store's word proves nothing, there is no proof.
+func (s *Steps) provePacks(ctx context.Context, run events.Run) (backup.Proof, error) {
+	if !s.Vault.Proves() {
+		return backup.Unproven, nil
+	}
+	packs, err := pool.Open(ctx, s.Vault, run.Source)
+	if err != nil {
+		return "", err
+	}
+	image, err := verify.OpenPacks(ctx, s.Vault, run.Source, run.ID)
+	if err != nil {
+		return "", err
+	}
+	public := s.Signer.Public().(ed25519.PublicKey)
+	report, err := restore.Stored(ctx, s.Vault, packs, image, []ed25519.PublicKey{public}, func(int64, int64) {})
+	switch {
+	case err != nil && failure.KindOf(err) == failure.Usage: // the store keeps no checksums
+		return backup.Unproven, nil
+	case err != nil:
+		return "", err
+	case !report.OK:
+		return "", failure.New(failure.Corrupt, "%s: %s", report.Problems[0].Item, report.Problems[0].Message).WithHint("%s", rehashHint(run.Source))
+	}
+	return backup.Stored, nil
 }
 
 func (s *Steps) reread(ctx context.Context, f volumeFile) (uint32, error) {
@@ -307,32 +373,56 @@ func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup
 	if !record.Status.Good() {
 		return record, failure.New(failure.Usage, "the backup %s is %s: there is nothing to make an archive of", id, record.Status)
 	}
+	if _, err := s.trusted(ctx, record); err != nil { // what it lists is signed below, in volumes
+		return record, fmt.Errorf("the manifest of %s: %w", id, err)
+	}
 	lease := events.Run{ID: backup.NewID(s.Now()), Source: source} // nobody's id: two at the same archive must not share it
-	if err := s.renew(ctx, lease); err != nil {
+	if err := s.hold(ctx, lease); err != nil {
 		return record, err
 	}
+	working, stop := s.keep(ctx, lease)
 	w := s.work(events.Run{ID: id, Source: source}, "archive-"+strings.ToLower(rand.Text()[:10]))
-	file, err := s.makeArchive(ctx, w, lease, record.Archive.Split)
-	if err == nil {
-		var proof backup.Proof
-		if proof, err = s.prove(ctx, file); err == nil {
-			err = s.Vault.Sync(ctx)
-		}
-		if err == nil {
-			record, err = s.catalog().Update(ctx, source, id, func(r *catalog.Record) error {
-				r.Archive = file.record(s.Now().UTC())
-				if r.Proof == "" {
-					r.Proof = proof
-				}
-				return nil
-			})
-		}
+	made, err := s.makeAndName(working, w, lease, record.Archive.Split)
+	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
+		err = failure.New(failure.Conflict, "%w", lost)
 	}
-	clean, stop := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer stop()
+	stop()
+	if err == nil {
+		record = made
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
 	s.recent.forget(vault.Work(source, id, ""))
 	return record, errors.Join(err, s.Vault.AbortAll(clean, vault.ArchiveFiles(source, id)),
 		s.Vault.DeleteAll(clean, vault.Work(source, id, "")), s.release(clean, source, lease.ID)) // what a killed call left goes too
+}
+
+// makeAndName makes an archive and names it in the record, once it is proven.
+func (s *Steps) makeAndName(ctx context.Context, w work, lease events.Run, split int64) (catalog.Record, error) {
+	file, err := s.makeArchive(ctx, w, lease, split)
+	if err != nil {
+		return catalog.Record{}, err
+	}
+	proof, err := s.prove(ctx, w.run, file)
+	if err == nil {
+		err = s.Vault.Sync(ctx)
+	}
+	if err == nil {
+		err = s.hold(ctx, lease)
+	}
+	if err != nil {
+		return catalog.Record{}, err
+	}
+	return s.catalog().Update(ctx, w.run.Source, w.run.ID, func(r *catalog.Record) error {
+		if !r.Status.Good() {
+			return failure.New(failure.Conflict, "the backup %s is %s by now", r.ID, r.Status)
+		}
+		r.Archive = file.record(s.Now().UTC())
+		if r.Proof == "" && r.Damage == "" {
+			r.Proof = proof
+		}
+		return nil
+	})
 }
 
 func (s *Steps) makeArchive(ctx context.Context, w work, lease events.Run, split int64) (archiveFile, error) {
@@ -473,25 +563,58 @@ func (p *archivePlan) writeVolume(ctx context.Context, l list, header manifest.H
 	return p.steps.sealList(ctx, p.work, l, list)
 }
 
-// sameVolume makes sure that the list of a volume that is there already is of the same entries.
+// sameVolume makes sure that the list of a volume that is there already is of the same entries, and sealed by us. An
+// attempt that died between the two has left no seal.
 func (p *archivePlan) sameVolume(ctx context.Context, l list, want manifest.Sum) error {
+	there, err := p.sum(ctx, l.manifest)
+	if err == nil && there.SHA256 != want.SHA256 {
+		err = failure.New(failure.Conflict, "the volumes of %s were cut in another way before", p.work.run.ID).
+			WithHint("the record's `split` says how")
+	}
+	if err != nil {
+		return err
+	}
 	data, _, err := p.work.vault.Get(ctx, l.seal)
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		return p.steps.sealList(ctx, p.work, l, there)
+	}
 	if err != nil {
 		return err
 	}
 	seal, err := manifest.ParseSeal(data)
-	if err == nil && seal.Manifest.SHA256 != want.SHA256 {
-		err = failure.New(failure.Conflict, "the volumes of %s were cut in another way before", p.work.run.ID).
-			WithHint("the record's `split` says how")
+	if err != nil {
+		return err
+	}
+	m, body, err := p.open(ctx, l.manifest)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := m.Skip(); err != nil {
+		return err
+	}
+	authenticity, err := seal.Check(m, want.Entries, p.steps.Signer.Public().(ed25519.PublicKey))
+	if err == nil && authenticity != manifest.Authenticated {
+		err = failure.New(failure.Corrupt, "%s is not signed with the key of this vault (%s)", l.seal, authenticity)
 	}
 	return err
+}
+
+// sum reads a list that was written before.
+func (p *archivePlan) sum(ctx context.Context, key vault.Key) (manifest.Sum, error) {
+	body, err := p.work.open(ctx, key, 0, -1)
+	if err != nil {
+		return manifest.Sum{}, err
+	}
+	defer body.Close()
+	return manifest.SumOf(body)
 }
 
 // oversized notes volumes that a single entry makes larger than they should be.
 func (a archiveFile) oversized() []app.Finding {
 	var found []app.Finding
 	for _, f := range a.Files {
-		if a.Split > 0 && f.Bytes > a.Split {
+		if a.Split > 0 && f.Bytes > a.Split && f.Entries == 1 {
 			found = append(found, app.Finding{
 				Severity: app.Note, Kind: "volume", Item: path.Base(string(f.Key)),
 				Message: fmt.Sprintf("has %d bytes: a single entry is larger than `split: %d`", f.Bytes, a.Split),

@@ -16,6 +16,10 @@ func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error)
 	if len(run.Name) > 200 || len(run.Description) > 4000 {
 		return events.Began{}, failure.New(failure.Usage, "a name has at most 200 bytes, a description at most 4000")
 	}
+	if !s.Vault.Excludes() {
+		return events.Began{}, failure.New(failure.Invalid, "the vault's store does not refuse to create what is there (If-None-Match): two runs could overwrite one another").
+			WithHint("use a store that honours it; after an update of this one run `lifeboat doctor --probe-store`")
+	}
 	_, kind, err := s.Sources.Open(ctx, run.Source)
 	if err != nil {
 		return events.Began{}, err

@@ -174,6 +174,7 @@ type world struct {
 	scope  backup.Scope
 	rehash bool
 	policy step.Policy
+	onSync func() // may be nil
 }
 
 func newWorld(t testing.TB, files map[string]string) *world {
@@ -195,6 +196,9 @@ func newWorld(t testing.TB, files map[string]string) *world {
 	}
 	w.vault = vault.New(client, "vault", func(context.Context) error {
 		w.faults.note("SYNC")
+		if w.onSync != nil {
+			w.onSync()
+		}
 		return nil
 	})
 	if err := w.vault.CreateBucket(t.Context()); err != nil {

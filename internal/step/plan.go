@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -69,8 +70,7 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err := out.end(err); err != nil {
 		return events.Plan{}, err
 	}
-	file.Batches, file.Groups = len(out.batches), out.groups
-	file.Packs = slices.SortedFunc(maps.Values(out.packs), func(a, b manifest.Pack) int { return strings.Compare(a.ID, b.ID) })
+	file.Batches, file.Packs = len(out.batches), len(out.packs)
 	file.Run, file.Found = record, snapshot.Found
 	file.Moved, file.MovedBytes = planner.Moved()
 	if err := w.putJSON(ctx, "plan.json", file); err != nil {
@@ -92,7 +92,7 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 // source would rather be fast than cheap.
 func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, eager bool, err error) {
 	policy, err := s.Sources.Policy(name)
-	if err != nil || policy.Floor == 0 || s.Vault.EqualParts() {
+	if err != nil || policy.Floor == 0 || s.Vault.EqualParts() || !s.Vault.TellsParts() {
 		return 0, policy.Eager, err
 	}
 	source, _, err := s.Sources.Open(ctx, name)
@@ -166,7 +166,7 @@ func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, plan
 			return err
 		}
 		file.Previous = append(file.Previous, record.ID)
-		lost, err := s.show(ctx, planner, out, packs, whole)
+		lost, err := s.show(ctx, planner, out, packs, whole, record.Manifest.SHA256)
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, plan
 
 // show feeds the entries of a manifest to the planner, but for those whose packs are not in the pool as they should
 // be. It returns these packs.
-func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, packs *pool.Pool, open opener) (lost []string, err error) {
+func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, packs *pool.Pool, open opener, digest string) (lost []string, err error) {
 	m, body, err := open(ctx)
 	if err != nil {
 		return nil, err
@@ -204,6 +204,9 @@ func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, p
 		if err := planner.Previous(e, in); err != nil {
 			return nil, err
 		}
+	}
+	if m.Digest() != digest { // it was another one when it was checked
+		return nil, failure.New(failure.Corrupt, "the manifest of an earlier backup was changed while it was read")
 	}
 	return lost, planner.EndPrevious()
 }
@@ -354,6 +357,9 @@ func (p *planned) end(err error) error {
 		return err
 	}
 	work := []func() error{p.items.Close}
+	if len(p.packs) > 0 {
+		work = append(work, func() error { return writeLines(p.ctx, p.work, "packs.jsonl", p.lines()) })
+	}
 	if len(p.groups) > 0 {
 		work = append(work, p.reused.Close)
 	} else {
@@ -363,4 +369,25 @@ func (p *planned) end(err error) error {
 		work = append(work, func() error { return writeLines(p.ctx, p.work, "batches.jsonl", slices.Values(p.batches)) })
 	}
 	return together(work...)
+}
+
+// packLine is a line of packs.jsonl: a pack of the earlier backups, or where entries that stay lie in reused.jsonl.
+type packLine struct {
+	Pack  *manifest.Pack `json:"pack,omitempty"`
+	Group *group         `json:"group,omitempty"`
+}
+
+func (p *planned) lines() iter.Seq[packLine] {
+	return func(yield func(packLine) bool) {
+		for _, id := range slices.Sorted(maps.Keys(p.packs)) {
+			if !yield(packLine{Pack: new(p.packs[id])}) {
+				return
+			}
+		}
+		for i := range p.groups {
+			if !yield(packLine{Group: &p.groups[i]}) {
+				return
+			}
+		}
+	}
 }

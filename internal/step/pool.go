@@ -88,13 +88,19 @@ func (s *Steps) gather(ctx context.Context, w work) (*gathered, error) {
 		return nil, err
 	}
 	g.run = plan.Run
-	for _, p := range plan.Packs {
-		g.known[p.ID] = p
-	}
-	for _, at := range plan.Groups {
-		p := g.pack(at.Pack.ID)
-		p.groups = append(p.groups, at)
-		p.join(at.Tally)
+	if plan.Packs > 0 {
+		for line, err := range readLines[packLine](ctx, w, "packs.jsonl", 0, -1) {
+			switch {
+			case err != nil:
+				return nil, err
+			case line.Pack != nil:
+				g.known[line.Pack.ID] = *line.Pack
+			case line.Group != nil:
+				p := g.pack(line.Group.Pack.ID)
+				p.groups = append(p.groups, *line.Group)
+				p.join(line.Group.Tally)
+			}
+		}
 	}
 	g.packedObjects, g.packedBytes = -plan.Moved, -plan.MovedBytes
 	found := &lazy{open: func() *writer { return w.create(ctx, vault.Findings(w.run.Source, w.run.ID), vault.Always()) }}
@@ -115,37 +121,43 @@ func (s *Steps) gather(ctx context.Context, w work) (*gathered, error) {
 // merge has the store join packs where the archive would need too many parts otherwise, as far as the time goes; done
 // is false when there is more to do. It returns how many packs became others.
 func (s *Steps) merge(ctx context.Context, w work, g *gathered) (merged int, done bool, err error) {
-	if s.Vault.EqualParts() {
+	if s.Vault.EqualParts() || !s.Vault.Proves() || !s.Vault.TellsParts() {
 		return 0, true, nil
 	}
+	until := s.until(ctx)
+	for { // until there is nothing to merge: a repeated call must find the same packs
+		groups := pool.Plan(g.pool.Objects(g.uses()), s.Merge)
+		if len(groups) == 0 {
+			return merged, true, nil
+		}
+		s.phase("merge", int64(len(groups)), 0)
+		for _, group := range groups {
+			if merged > 0 && !s.Now().Before(until) {
+				return merged, false, nil
+			}
+			_, err := g.pool.Merge(ctx, s.Vault, group, nil)
+			if err != nil && failure.KindOf(err) == failure.Invalid {
+				s.Log.Info("packs cannot be merged on this store", "source", w.run.Source, "error", err)
+				return merged, true, nil
+			}
+			if err != nil {
+				return merged, false, err
+			}
+			merged += len(group)
+			s.add(1, 0)
+		}
+	}
+}
+
+// uses returns the packs that may be merged: not those that die with the backup.
+func (g *gathered) uses() []pool.Use {
 	var uses []pool.Use
 	for _, p := range g.inOrder() {
 		if !p.Documents {
 			uses = append(uses, pool.Use{Pack: p.Pack, Live: p.Live})
 		}
 	}
-	groups := pool.Plan(g.pool.Objects(uses), s.Merge)
-	if len(groups) == 0 {
-		return 0, true, nil
-	}
-	s.phase("merge", int64(len(groups)), 0)
-	until := s.until(ctx)
-	for _, group := range groups {
-		if merged > 0 && !s.Now().Before(until) {
-			return merged, false, nil
-		}
-		_, err := g.pool.Merge(ctx, s.Vault, group, nil)
-		if err != nil && failure.KindOf(err) == failure.Invalid {
-			s.Log.Info("packs cannot be merged on this store", "source", w.run.Source, "error", err)
-			return merged, true, nil
-		}
-		if err != nil {
-			return merged, false, err
-		}
-		merged += len(group)
-		s.add(1, 0)
-	}
-	return merged, true, nil
+	return uses
 }
 
 // results reads what became of each batch, many at a time, and writes all findings of the run.

@@ -44,7 +44,7 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	var proof backup.Proof
 	var outcome *outcome
 	err = together(
-		func() (err error) { proof, err = s.prove(ctx, file); return err },
+		func() (err error) { proof, err = s.prove(ctx, w.run, file); return err },
 		func() error { return s.packsThere(ctx, w) },
 		func() (err error) { outcome, err = s.outcome(ctx, w, file); return err },
 	)
@@ -54,7 +54,13 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err := s.Vault.Sync(ctx); err != nil {
 		return events.Sealed{}, err
 	}
+	if err := s.hold(ctx, w.run); err != nil { // all of it may have taken long, and the machine may have slept
+		return events.Sealed{}, err
+	}
 	record, err = s.catalog().Update(ctx, w.run.Source, w.run.ID, func(r *catalog.Record) error {
+		if r.Status != backup.InProgress {
+			return failure.New(failure.Conflict, "the run was closed meanwhile: it is %s", r.Status)
+		}
 		outcome.fill(r)
 		r.Status, r.Proof = backup.Completed, proof
 		if r.ProblemsTotal > 0 {
@@ -96,8 +102,14 @@ func (s *Steps) tidyUp(ctx context.Context, run events.Run) {
 	}
 }
 
-// packsThere makes sure, as the last thing before the record says so, that every pack of the manifest is in the pool.
+// packsThere makes sure, as the last thing before the record says so, that the manifest and every pack that it names
+// are there.
 func (s *Steps) packsThere(ctx context.Context, w work) error {
+	for _, key := range []vault.Key{vault.Manifest(w.run.Source, w.run.ID), vault.Seal(w.run.Source, w.run.ID)} {
+		if _, err := s.Vault.Head(ctx, key); err != nil {
+			return err
+		}
+	}
 	m, body, err := s.openManifest(ctx, w.run.Source, w.run.ID)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@
 //	<attempt>/plan.jsonl          one pack.Item a line, batch after batch
 //	<attempt>/batches.jsonl       one events.Batch a line, for the Map of many
 //	<attempt>/reused.jsonl        one manifest.Entry a line, pack by pack
+//	<attempt>/packs.jsonl         one packLine a line
 //	<attempt>/plan.json           planFile
 //	<attempt>/packed/<n>.json     pack.Result of batch n: the index of its packs
 //	<attempt>/tail-<n>            the end of file n of the archive
@@ -124,7 +125,7 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 	working, stop := s.keepLease(ctx, request)
 	answer, err := s.dispatch(working, request)
 	stop()
-	if lost := context.Cause(working); err != nil && errors.Is(lost, errLeaseLost) {
+	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
 		err = failure.New(failure.Conflict, "%w", lost)
 	}
 	log := s.Log.With("step", request.Step, "source", request.Run.Source, "backup", request.Run.ID, "took", s.Now().Sub(started).String())
@@ -191,8 +192,6 @@ func (s *Steps) add(items, bytes int64) {
 	}
 }
 
-var errLeaseLost = errors.New("another run has taken the source over")
-
 // keepLease renews the lease of a run while one of its steps works, however long that takes, and cancels the step's
 // context when another run has taken the source. stop ends it.
 func (s *Steps) keepLease(ctx context.Context, r events.Request) (working context.Context, stop func()) {
@@ -200,38 +199,30 @@ func (s *Steps) keepLease(ctx context.Context, r events.Request) (working contex
 	case "begin", "notify", "abort": // have no lease yet, or none any more
 		return ctx, func() {}
 	}
-	working, cancel := context.WithCancelCause(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		ticker := time.NewTicker(catalog.LeaseTime / 4)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-working.Done():
-				return
-			case <-ticker.C:
-			}
-			if _, held := errors.AsType[catalog.Held](s.renew(working, r.Run)); held {
-				cancel(errLeaseLost)
-			}
-		}
-	}()
-	return working, func() {
-		cancel(nil)
-		<-done
-	}
+	return s.keep(ctx, r.Run)
+}
+
+func (s *Steps) keep(ctx context.Context, run events.Run) (working context.Context, stop func()) {
+	return s.catalog().Keep(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now, s.stale)
 }
 
 // renew keeps the lease of a run while it works. A lease that this process has looked at a moment ago is not looked at
-// again.
+// again; the moment is one of the wall's clock, since others stand still while a machine sleeps.
 func (s *Steps) renew(ctx context.Context, run events.Run) error {
-	if at, ok := s.leases.Load(run.ID); ok && s.Now().Sub(at.(time.Time)) < catalog.LeaseTime/16 {
-		return nil
+	if at, ok := s.leases.Load(run.ID); ok {
+		if age := s.Now().Round(0).Sub(at.(time.Time)); age >= 0 && age < catalog.LeaseTime/16 {
+			return nil
+		}
 	}
-	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	return s.hold(ctx, run)
+}
+
+// hold makes sure that the run holds the source at this very moment.
+func (s *Steps) hold(ctx context.Context, run events.Run) error {
+	now := s.Now()
+	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, now, s.stale)
 	if err == nil {
-		s.leases.Store(run.ID, s.Now())
+		s.leases.Store(run.ID, now.Round(0))
 	}
 	return err
 }

@@ -185,6 +185,18 @@ func (w *world) kill(ctx context.Context, stop func(), id backup.ID, journal str
 	_, _ = engine.Execute(ctx, m, machine.Execution{Name: string(id), Input: input(id), Journal: journal})
 }
 
+// engineThat tells of each step before it is done.
+func (w *world) engineThat(before func(step string)) *machine.Engine {
+	return &machine.Engine{Read: w.read, Rand: func() float64 { return 0 }, Invoke: func(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+		var request events.Request
+		if err := json.Unmarshal(payload, &request); err != nil {
+			return nil, err
+		}
+		before(request.Step)
+		return w.invoke(ctx, function, payload)
+	}}
+}
+
 func (f *faults) hasFired() bool {
 	f.mutex.Lock()
 	defer f.mutex.Unlock()

@@ -60,10 +60,9 @@ type planFile struct {
 	MovedBytes int64         `json:"moved_bytes,omitzero"`
 	Findings   []app.Finding `json:"findings"`
 
-	Found  bool            `json:"found,omitzero"` // there is a findings.jsonl
-	Run    catalog.Record  `json:"run"`            // the run's record as it was
-	Groups []group         `json:"groups"`         // of reused.jsonl, which is there if there are any
-	Packs  []manifest.Pack `json:"packs"`          // of the earlier backups
+	Found bool           `json:"found,omitzero"` // there is a findings.jsonl
+	Run   catalog.Record `json:"run"`            // the run's record as it was
+	Packs int            `json:"packs"`          // of the earlier backups; there is a packs.jsonl if there are any
 }
 
 // together does several things at the same time and returns their first error.

@@ -41,6 +41,15 @@ func (v *Vault) Able(ctx context.Context) error {
 // through compute.
 func (v *Vault) EqualParts() bool { return v.abilities != nil && !v.abilities.Spliceable() }
 
+// Proves reports whether the store's word about the checksum of a whole object proves anything.
+func (v *Vault) Proves() bool { return v.abilities == nil || v.abilities.Whole }
+
+// Excludes reports whether the store refuses to create what is there, without which two runs overwrite one another.
+func (v *Vault) Excludes() bool { return v.abilities == nil || v.abilities.Absent }
+
+// TellsParts reports whether the store tells the CRC-32 of what it copies.
+func (v *Vault) TellsParts() bool { return v.abilities == nil || v.abilities.PartCRC }
+
 // Learn asks the store what it can do and keeps the answers. It writes about 23 MiB and removes them.
 func (v *Vault) Learn(ctx context.Context) (Abilities, error) {
 	a, err := v.probe(ctx)
