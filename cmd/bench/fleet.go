@@ -66,8 +66,9 @@ type process struct {
 	dead    error
 }
 
-// slots is how many batches one worker packs at the same time, so that it reads one while it writes another.
-const slots = 2
+// slots is how many batches one worker packs at the same time, as lifeboat does on one machine: it reads one while it
+// writes another.
+const slots = 3
 
 // fleet is some workers. Batches go to whoever has a free slot; everything else is done by the first worker, as the
 // one process of one machine does it.

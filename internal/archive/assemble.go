@@ -15,7 +15,7 @@ import (
 
 const (
 	// copies is how many parts the store copies at the same time for one process.
-	copies = 64
+	copies = 128
 	// carry is how many bytes of literal parts are in memory at the same time, but for a single larger part.
 	carry = 4 * maxLiteral
 	// reads is how many ranges of one literal are read at the same time.

@@ -156,7 +156,7 @@ func piece(size int64, fast bool) int64 {
 	const pieces = 1_000
 	least := int64(1 << 30)
 	if fast {
-		least = 64 << 20
+		least = 32 << 20
 	}
 	return min(max(size/pieces, least), vault.MaxPart)
 }

@@ -25,6 +25,7 @@ const (
 	LargeBatch   = 512 << 20 // of large objects in one pack; one larger object is a batch of its own
 
 	spliceObjects = 8       // in one batch: their filler is as much as a batch of small objects
+	eager         = 2       // batches instead of one, where time counts and the store copies most: workers share them more evenly
 	spliceBytes   = 1 << 30 // in one batch
 	// maxPacks is how many packs of each sort a first backup has at most, or nearly so: batches grow with the source,
 	// so that the archive keeps within the parts of an upload.
@@ -114,7 +115,7 @@ type Output struct {
 type Planner struct {
 	// Splice is the size from which on the store copies objects by itself; 0: it copies none.
 	Splice int64
-	// Eager packs loose entries anew also where that frees nothing.
+	// Eager packs loose entries anew also where that frees nothing, and makes smaller batches.
 	Eager bool
 
 	out   Output
@@ -391,12 +392,20 @@ func (p *Planner) cut(end bool) error {
 	if items.large, err = p.emit(items.large, LargeBatch, 0, end); err != nil {
 		return err
 	}
-	size := min(max(p.smallBytes/maxPacks, BatchBytes), maxBatch)
+	size := min(max(p.smallBytes/maxPacks, BatchBytes/p.shares()), maxBatch)
 	// What is packed anew comes first, in the order in which it lies: it is read in a few long ranges.
 	joined := append(items.stored, items.small...)
 	items.stored = nil
 	items.small, err = p.emit(joined, size, loose, end)
 	return err
+}
+
+// shares returns how many batches are made of what would else be one.
+func (p *Planner) shares() int64 {
+	if p.Eager && p.spliced > 0 {
+		return eager
+	}
+	return 1
 }
 
 // sortByTime sorts what was made together, and dies together, together.
@@ -409,11 +418,11 @@ func sortByTime(items []Item) {
 // cutSplice makes batches of objects that the store copies, each with small objects to fill the parts that hold their
 // headers, as long as there are some.
 func (p *Planner) cutSplice(end bool) error {
-	most := max(p.spliced/maxPacks, spliceObjects)
+	most := max(p.spliced/maxPacks, spliceObjects/p.shares())
 	items := &p.items
 	for len(items.splice) > 0 {
 		n, bytes := 0, int64(0)
-		for n < len(items.splice) && int64(n) < most && (n == 0 || bytes+items.splice[n].size() <= spliceBytes*most/spliceObjects) {
+		for n < len(items.splice) && int64(n) < most && (n == 0 || bytes+items.splice[n].size() <= spliceBytes*max(most/spliceObjects, 1)) {
 			bytes += items.splice[n].size()
 			n++
 		}

@@ -35,7 +35,12 @@ func (s *Steps) assemble(ctx context.Context, w work, at *events.Assembly) (even
 		size += f.Bytes
 	}
 	s.phase("assemble", 0, size)
-	return s.join(ctx, w, file, *at)
+	var begun events.Assembly
+	err = together(
+		func() error { return w.putJSON(ctx, "archive.json", file) },
+		func() (err error) { begun, err = s.join(ctx, w, file, *at); return err }, // begins an upload, no more
+	)
+	return begun, err
 }
 
 // prepare writes the signed manifest and plans the archive. It is not done when the time was not enough to merge packs.
@@ -71,7 +76,7 @@ func (s *Steps) prepare(ctx context.Context, w work) (file archiveFile, done boo
 		return file, false, err
 	}
 	file.Manifest = list
-	return file, true, w.putJSON(ctx, "archive.json", file)
+	return file, true, nil
 }
 
 // manifestFile says what the manifest lists.

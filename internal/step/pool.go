@@ -75,7 +75,7 @@ func (t *tally) join(u tally) {
 }
 
 const (
-	readers  = 16     // work files that are read at the same time
+	readers  = 32     // work files that are read at the same time
 	keepOnly = 60_000 // entries in memory
 )
 

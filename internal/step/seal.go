@@ -105,20 +105,25 @@ func (s *Steps) tidyUp(ctx context.Context, run events.Run) {
 // packsThere makes sure, as the last thing before the record says so, that the manifest and every pack that it names
 // are there.
 func (s *Steps) packsThere(ctx context.Context, w work) error {
-	for _, key := range []vault.Key{vault.Manifest(w.run.Source, w.run.ID), vault.Seal(w.run.Source, w.run.ID)} {
-		if _, err := s.Vault.Head(ctx, key); err != nil {
+	there := func(key vault.Key) func() error {
+		return func() error {
+			_, err := s.Vault.Head(ctx, key)
 			return err
 		}
+	}
+	var packs *pool.Pool
+	err := together(
+		there(vault.Manifest(w.run.Source, w.run.ID)), there(vault.Seal(w.run.Source, w.run.ID)),
+		func() (err error) { packs, err = pool.Open(ctx, s.Vault, w.run.Source); return err },
+	)
+	if err != nil {
+		return err
 	}
 	m, body, err := s.openManifest(ctx, w.run.Source, w.run.ID)
 	if err != nil {
 		return err
 	}
 	body.Close()
-	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
-	if err != nil {
-		return err
-	}
 	for id, p := range m.Packs {
 		if !packs.Has(p) {
 			return failure.New(failure.Corrupt, "the pack %s is gone from the pool, or has another size", id).WithHint("%s", rehashHint(w.run.Source))
