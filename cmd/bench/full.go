@@ -13,6 +13,8 @@ import (
 
 // full are the experiments that `bench -full` adds: everything on the embedded server, and the peers.
 var full = []experiment{
+	{"plan", "the step plan-packs, 10 million objects", plan},
+	{"growth", "time of a first backup and of the next against the number of objects, no latencies", growth},
 	{"embedded-i", "embedded server, set i, and peers", func(ctx context.Context, b *bench) error { return embedded(ctx, b, setI()) }},
 	{"embedded-ii", "embedded server, set ii", func(ctx context.Context, b *bench) error { return embedded(ctx, b, setII()) }},
 	{"embedded-iii", "embedded server, set iii", func(ctx context.Context, b *bench) error { return embedded(ctx, b, setIII()) }},

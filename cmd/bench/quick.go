@@ -18,8 +18,6 @@ var quick = []experiment{
 	{"ii", "counts, set ii", large},
 	{"iii", "counts, set iii", huge},
 	{"price", "requests of set iv and of twice as many such files, prefer cost", price},
-	{"plan", "the planner alone, 10 million objects", plan},
-	{"growth", "time of a first backup and of the next against the number of objects, no latencies", growth},
 }
 
 const (

@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"lifeboat/events"
 	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/estimate"
-	"lifeboat/internal/manifest"
-	"lifeboat/internal/pack"
 	"lifeboat/internal/s3model"
 	"lifeboat/internal/step"
+	"lifeboat/internal/vault"
 )
 
 // price counts the requests of a first backup and of the next, with their archives, where cost is preferred: of set iv
@@ -63,15 +67,25 @@ func perTB(sets [2]set, runs [2]measured) estimate.Usage {
 // planned is how many objects the planner gets.
 const planned = 10_000_000
 
-// plan runs the planner by itself in a worker.
+// plan has a worker run the step plan-packs of a first backup: the list is read twice, every object ends in a batch, and
+// the batches are written.
 func plan(ctx context.Context, b *bench) error {
-	return onModel(ctx, s3model.Options{}, set{name: "plan"}, step.Policy{}, func(t *bed) error {
-		var done planResult
-		m, err := t.timed(1, step.Policy{}, func(f *fleet) error { return f.do(ctx, "plan", planned, &done) })
+	return onModel(ctx, s3model.Options{}, set{name: "plan"}, speed, func(t *bed) error {
+		run := events.Run{ID: backup.NewID(time.Now()), Source: source}
+		if err := t.snapshot(ctx, run, planned); err != nil {
+			return err
+		}
+		message, err := json.Marshal(events.Request{Step: "plan-packs", Run: run, Snapshot: &events.Snapshot{Done: true, Attempt: "a"}})
 		if err != nil {
 			return err
 		}
-		b.say("%d objects, %d batches; lists are neither read nor written here", done.Objects, done.Batches)
+		m, err := t.timed(1, speed, func(f *fleet) error {
+			_, err := f.invoke(ctx, "export", message)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 		b.peer("plan", m) // its memory has a goal of its own
 		b.goal("plan.peak-memory", "plan of 10 million objects, memory", "≤", 256, float64(m.peak)/float64(mib), "MiB")
 		b.goal("plan.time", "plan of 10 million objects, time", "≤", 120, m.wall.Seconds(), "s")
@@ -79,33 +93,28 @@ func plan(ctx context.Context, b *bench) error {
 	})
 }
 
-type planResult struct {
-	Objects int `json:"objects"`
-	Batches int `json:"batches"`
-}
-
-// planMany has the planner plan a first backup of n small objects.
-func planMany(n int) (planResult, error) {
-	var r planResult
-	p := pack.NewPlanner(n, pack.Output{
-		Batch:  func([]pack.Item) error { r.Batches++; return nil },
-		Reused: func(manifest.Entry) error { return nil },
-	})
-	p.Splice = floor
-	for i := range n {
-		p.Expect(listed(i))
+// snapshot writes what the steps before plan-packs leave of a source of n objects.
+func (t *bed) snapshot(ctx context.Context, run events.Run, n int) error {
+	v, err := t.open(ctx)
+	if err != nil {
+		return err
 	}
-	if err := p.EndPrevious(); err != nil {
-		return r, err
+	record := catalog.Record{ID: run.ID, Source: run.Source, Kind: "files", Status: backup.InProgress, Started: time.Now().UTC()}
+	if err := catalog.New(v).Create(ctx, record); err != nil {
+		return err
 	}
+	list := v.NewWriter(ctx, vault.Work(run.Source, run.ID, "a/objects.jsonl"), vault.Always())
+	lines := json.NewEncoder(list)
 	for i := range n {
-		if err := p.Object(listed(i)); err != nil {
-			return r, err
+		if err := lines.Encode(listed(i)); err != nil {
+			return errors.Join(err, list.Close())
 		}
 	}
-	err := p.Finish(nil)
-	r.Objects, _ = p.Total()
-	return r, err
+	if err := list.Close(); err != nil {
+		return err
+	}
+	_, err = v.PutJSON(ctx, vault.Work(run.Source, run.ID, "a/snapshot.json"), map[string]any{"objects": n}, vault.Always())
+	return err
 }
 
 // listed is the n-th object of a very large bucket.

@@ -147,8 +147,6 @@ func (w *worker) handle(ctx context.Context, o order) (json.RawMessage, error) {
 		return answer(o.Payload, func(r naiveRequest) (struct{}, error) { return struct{}{}, w.naiveRestore(ctx, r) })
 	case "restore-plan":
 		return answer(o.Payload, func(r restoreRequest) (restorePlan, error) { return w.restorePlan(ctx, r) })
-	case "plan":
-		return answer(o.Payload, planMany)
 	case "command":
 		return answer(o.Payload, func(c command) (commandUse, error) { return c.run(ctx) })
 	case "restore-units":

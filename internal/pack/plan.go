@@ -104,7 +104,7 @@ type Output struct {
 	Reused func(manifest.Entry) error
 }
 
-// Planner plans one run, in bounded memory: about 18 bytes an object. It is fed in four passes:
+// Planner plans one run, in bounded memory: about 16 bytes an object. It is fed in four passes:
 //
 //	Expect    every object of the snapshot
 //	Previous  every entry of the earlier manifests, in their order, the newest manifest first; EndPrevious after each

@@ -27,7 +27,7 @@ func sum(kind, path, key, identity string, size int64, date, clock uint16) diges
 }
 
 // table holds the digests of all objects of a snapshot, with what an entry takes over from its object: 14 bytes a
-// place, of which a fifth stays free. It never grows.
+// place, of which a seventh stays free. It never grows.
 type table struct {
 	high []uint64
 	low  []uint32
@@ -42,7 +42,7 @@ const (
 )
 
 func newTable(objects int) table {
-	places := objects + objects/4 + 8
+	places := objects + objects/6 + 8
 	return table{make([]uint64, places), make([]uint32, places), make([]uint16, places)}
 }
 

@@ -418,6 +418,9 @@ func (s *Steps) makeAndName(ctx context.Context, w work, lease events.Run, split
 			return failure.New(failure.Conflict, "the backup %s is %s by now", r.ID, r.Status)
 		}
 		r.Archive = file.record(s.Now().UTC())
+		if r.DamageOf == catalog.DamagedArchive {
+			r.Damage, r.DamageOf = "", ""
+		}
 		if r.Proof == "" && r.Damage == "" {
 			r.Proof = proof
 		}

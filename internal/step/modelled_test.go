@@ -227,6 +227,9 @@ func (m *modelled) sums() map[string]string {
 		if err != nil {
 			m.t.Fatal(err)
 		}
+		if info.Key == vault.Condemned("photos") { // says when somebody swept
+			continue
+		}
 		data := m.bytes(info.Key)
 		if strings.HasPrefix(string(info.Key), "catalog/") {
 			data = volatile.ReplaceAll(data, nil)

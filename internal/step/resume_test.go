@@ -97,6 +97,7 @@ func resumed(t *testing.T, n int, after bool, want map[string]string, listed []s
 		t.Fatal(err)
 	}
 	got := m.sums()
+	delete(got, string(vault.Condemned("photos"))) // says when the pool was looked through
 	if sameKeys(want, got) {
 		return got
 	}

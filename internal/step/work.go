@@ -83,8 +83,8 @@ type recent struct {
 }
 
 const (
-	recentFile = 4 << 20  // bytes of a file that is kept
-	recentAll  = 24 << 20 // bytes of all
+	recentFile = 12 << 20 // bytes of a file that is kept
+	recentAll  = 36 << 20 // bytes of all
 )
 
 func (r *recent) put(key vault.Key, data []byte) {
