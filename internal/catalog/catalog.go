@@ -176,7 +176,8 @@ type Found struct {
 }
 
 // Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
-// is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none.
+// is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none. With
+// the error that the record of a whole id cannot be read comes a record of its Source and ID.
 func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 	wanted, source := text, backup.Source("")
 	if name, rest, ok := strings.Cut(text, ":"); ok {
@@ -192,7 +193,7 @@ func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 		case err != nil && failure.KindOf(err) == failure.Corrupt && string(r.ID) != wanted:
 			continue
 		case err != nil:
-			return Found{}, err
+			return Found{Record: r}, err
 		case wanted == Latest && r.Status.Good() && (!r.Scope.AllObjects() || r.Suspicious() || r.Damage != ""):
 			parts = append(parts, r)
 		case wanted == Latest && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):

@@ -403,3 +403,26 @@ func TestDamagedLease(t *testing.T) {
 		}
 	}
 }
+
+// TestPassedOver: what is newer than the latest and does not count is named, newest first.
+func TestPassedOver(t *testing.T) {
+	c := catalog.New(vaulttest.New(t).Vault)
+	damaged, suspicious := record("photos", "dddddd", noon.Add(2*time.Hour), backup.Completed), record("photos", "eeeeee", noon.Add(3*time.Hour), backup.Partial)
+	damaged.Damage = "1 problem found"
+	suspicious.Add(app.Finding{Severity: app.Problem, Kind: "suspicious"})
+	scoped, older := record("photos", "ffffff", noon.Add(4*time.Hour), backup.Completed), record("photos", "cccccc", noon, backup.Completed)
+	scoped.Scope.Since = noon
+	older.Damage = "old"
+	elsewhere := record("notes", "gggggg", noon.Add(5*time.Hour), backup.Completed)
+	elsewhere.Damage = "another source's"
+	create(t, c, older, record("photos", "hhhhhh", noon.Add(time.Hour), backup.Completed), damaged, suspicious, scoped, elsewhere)
+	for _, text := range []string{"latest", "photos:latest"} {
+		found, err := c.Find(t.Context(), text)
+		if err != nil || found.ID != id("hhhhhh") || len(found.Passed) != 2 || found.Passed[0].ID != suspicious.ID || found.Passed[1].ID != damaged.ID {
+			t.Errorf("%s: %s, %d passed over, %v", text, found.ID, len(found.Passed), err)
+		}
+	}
+	if found, err := c.Find(t.Context(), "notes:latest"); found.ID != elsewhere.ID || len(found.Passed) != 0 || err != nil {
+		t.Errorf("%s, %v, %v", found.ID, found.Passed, err)
+	}
+}

@@ -50,8 +50,8 @@ type Record struct {
 
 	Damage   string   `json:"damage,omitempty"`    // what the last verification found wrong; the backup doesn't count as good
 	DamageOf string   `json:"damage_of,omitempty"` // DamagedPacks or DamagedArchive where it is of the one only
-	Accepted bool     `json:"accepted,omitzero"` // a person has said that what seemed suspicious is right
-	Failure  *Failure `json:"failure,omitempty"` // why a failed or canceled run ended
+	Accepted bool     `json:"accepted,omitzero"`   // a person has said that what seemed suspicious is right
+	Failure  *Failure `json:"failure,omitempty"`   // why a failed or canceled run ended
 	Notified Notified `json:"notified,omitzero"`
 }
 

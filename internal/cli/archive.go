@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -24,7 +25,10 @@ func (c *cli) archiveCommand() *cobra.Command {
 		Short: "Make the archive of a backup that has none",
 		Long: `Make the archive of a backup where there is none: because the source says "archive: on-demand", or
 because the archive has expired. The packs of the backup are joined; nothing of the source is read. It
-has the same bytes whenever it is made.`,
+has the same bytes whenever it is made. An archive that is not what the record says, or that "verify"
+has found damaged, is made anew.
+
+` + latestRule,
 		Example: "  lifeboat archive latest\n  lifeboat download latest -o photos.zip",
 		Args:    args(1, 1, "one backup"),
 		RunE:    func(cmd *cobra.Command, given []string) error { return c.archive(cmd.Context(), given[0]) },
@@ -64,18 +68,60 @@ func (c *cli) archive(ctx context.Context, arg string) error {
 	return nil
 }
 
-// hasArchive reports whether every file of the archive that the record names is in the vault: a rule of the store may
-// have removed them.
+// hasArchive reports whether every file of the archive that the record names is in the vault with the size and the
+// checksum of the record, and no verification has found it damaged. A rule of the store may have removed it.
 func (s *session) hasArchive(ctx context.Context, record catalog.Record) (bool, error) {
 	files := record.Archive.Files()
 	for _, f := range files {
-		if _, err := s.vault.Head(ctx, vault.Key(f.Key)); err != nil && failure.KindOf(err) == failure.NotFound {
+		info, err := s.vault.Head(ctx, vault.Key(f.Key))
+		if err != nil && failure.KindOf(err) == failure.NotFound {
 			return false, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return false, err
 		}
+		if info.Size != f.Bytes || info.HasCRC32 && fmt.Sprintf("%08x", info.CRC32) != f.CRC32 {
+			return false, nil
+		}
 	}
-	return len(files) > 0, nil
+	return len(files) > 0 && record.DamageOf != catalog.DamagedArchive, nil
+}
+
+// clear removes what is left of an archive that is to be made anew: a file that is there is never written over. Where
+// packs are damaged, it may be the only copy of something, and stays.
+func (s *session) clear(ctx context.Context, r *runner, record catalog.Record) error {
+	files := record.Archive.Files()
+	if len(files) == 0 {
+		return nil
+	}
+	if record.Damage != "" && record.DamageOf != catalog.DamagedArchive {
+		return failure.New(failure.Corrupt, "packs of backup %s are damaged, or nobody knows that they are not: no archive can be made of them", record.ID).
+			WithHint("`lifeboat verify %s` says what is damaged; what is left of the archive stays where it is", record.ID)
+	}
+	if err := s.atWork(ctx, r, record.Source); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := s.vault.Delete(ctx, vault.Key(f.Key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// atWork is a Conflict where a run works on a source.
+func (s *session) atWork(ctx context.Context, r *runner, source backup.Source) error {
+	lease, held, err := s.catalog.Holder(ctx, source)
+	if err == nil && held && time.Now().Before(lease.Expires) && !r.stale(lease) {
+		return working(source, catalog.Held{Lease: lease})
+	}
+	return err
+}
+
+// working is the error of a source that a run works on.
+func working(source backup.Source, held catalog.Held) error {
+	return failure.New(failure.Conflict, "the source %s is at work: %w", source, held).
+		WithHint("wait for the run to end, then give the same command again")
 }
 
 func (c *cli) makeArchive(ctx context.Context, s *session, record catalog.Record) (catalog.Record, error) {
@@ -84,10 +130,12 @@ func (c *cli) makeArchive(ctx context.Context, s *session, record catalog.Record
 		return record, err
 	}
 	defer r.reporter.Done()
+	if err := s.clear(ctx, r, record); err != nil {
+		return record, err
+	}
 	made, err := r.steps.MakeArchive(ctx, record.Source, record.ID)
 	if held, ok := errors.AsType[catalog.Held](err); ok {
-		return record, failure.New(failure.Conflict, "the source %s is at work: %w", record.Source, held).
-			WithHint("wait for the run to end, then give the same command again")
+		return record, working(record.Source, held)
 	}
 	if err != nil {
 		r.reporter.Fail()

@@ -60,6 +60,9 @@ func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
 	if err != nil {
 		return err
 	}
+	if run.Scope.NoMetrics && source.Kind != "zipline" {
+		return failure.New(failure.Usage, "--no-metrics: a source of kind %s has none", source.Kind).WithHint("leave it out")
+	}
 	s, err := c.openWith(ctx, cfg)
 	if err != nil {
 		return err
@@ -123,6 +126,8 @@ type listMessage struct {
 	Finished    time.Time `json:"finished,omitzero"`
 	Secrets     bool      `json:"secrets"`
 	Notified    string    `json:"notified"`
+	Damage      string    `json:"damage,omitempty"`
+	Interrupted bool      `json:"interrupted,omitempty"` // it is in progress, and nobody works on it
 }
 
 type finding struct {
@@ -148,7 +153,10 @@ func message(r catalog.Record) backupMessage {
 }
 
 func listed(r catalog.Record) listMessage {
-	return listMessage{message(r), r.Name, r.Description, r.Kind, r.Started, r.Finished, r.Secrets, r.Notified.Status}
+	return listMessage{
+		backupMessage: message(r), Name: r.Name, Description: r.Description, Kind: r.Kind, Started: r.Started, Finished: r.Finished,
+		Secrets: r.Secrets, Notified: r.Notified.Status, Damage: r.Damage,
+	}
 }
 
 // showBackup says what became of a run.
@@ -166,6 +174,9 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 		c.say("  %s", line)
 	}
 	c.sayFindings(r, 10)
+	if r.Suspicious() {
+		c.say("  later runs are not compared with it until somebody says that it is right: lifeboat accept %s", r.ID)
+	}
 	c.say("  %s", told(r.Notified))
 	c.say("next: lifeboat verify %s", r.ID)
 }
@@ -213,7 +224,7 @@ func (c *cli) mailedLink(cmd *cobra.Command, s *session, r catalog.Record) strin
 	if err != nil || r.Notified.Link == "" || len(r.Archive.Files()) == 0 || len(source.Notify.To) == 0 || s.config.Serve.PublicURL == "" {
 		return ""
 	}
-	l, err := s.notifier().Links().Issue(cmd.Context(), r.Source, r.ID, source.Notify.To[0], link.Options{NeedsCode: r.Secrets && source.Link.Code})
+	l, err := s.notifier().Links().Issue(cmd.Context(), r.Source, r.ID, source.Notify.To[0], link.Options{NeedsCode: r.Secrets && source.Link.Code, Files: len(r.Archive.Files())})
 	if err != nil || l.ID != r.Notified.Link {
 		return ""
 	}
@@ -228,7 +239,15 @@ func plural(n int, word string) string {
 }
 
 // count is a number with its word.
-func count(n int, word string) string { return plain.Number(int64(n)) + " " + plural(n, word) }
+func count(n int, word string) string { return countOf(n, word, word+"s") }
+
+// countOf is count for a word whose plural is its own.
+func countOf(n int, one, many string) string {
+	if n != 1 {
+		one = many
+	}
+	return plain.Number(int64(n)) + " " + one
+}
 
 // notGood is the error of commands that need a backup that can be read.
 func notGood(r catalog.Record) error {

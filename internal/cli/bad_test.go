@@ -171,7 +171,19 @@ func TestBadData(t *testing.T) {
 			}
 		})
 	}
-	p.run("backup", "photos", "-q").exits(3).says("lifeboat: warning: ", "lifeboat show ").isPlain()
+	odd := p.run("backup", "photos", "-q").exits(3).says("lifeboat: warning: ", "lifeboat show ")
+	odd.isPlain()
+	id, _, _ := strings.Cut(odd.out, "\n")
+	if !strings.Contains(odd.out, "lifeboat accept "+id+"\n") {
+		t.Error(odd.out)
+	}
+	if out := p.run("status").exits(3).out; !strings.Contains(out, "suspicious: lifeboat accept "+id) {
+		t.Error(out)
+	}
+	if out := p.run("status", "--json").exits(3).out; !strings.Contains(out, `"accept":"`+id+`"`) {
+		t.Error(out)
+	}
+	p.run("show", "latest").exits(0).says("lifeboat: warning: the newest backup " + id + " is suspicious: `lifeboat accept` says")
 	for _, s := range p.list() {
 		p.good(s.ID)
 	}
@@ -381,7 +393,7 @@ func TestBadArchive(t *testing.T) {
 	// The vault's own copy.
 	flip(t, p.path(filepath.Join("vault/buckets/vault", made.Archive.Key)), 1000)
 	p.run("verify", "latest", "-q").complains(13)
-	p.run("download", "latest", "-q", "-o", "again.zip").complains(13, "lifeboat verify")
+	p.run("download", made.ID, "-q", "-o", "again.zip").complains(13, "lifeboat verify")
 	if _, err := os.Stat(p.path("again.zip")); err == nil {
 		t.Error("a damaged archive was left behind")
 	}

@@ -42,7 +42,11 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes, now bool) error {
 		return err
 	}
 	defer s.close()
-	record, err := s.catalog.Find(cmd.Context(), arg)
+	record, err := c.named(cmd.Context(), s, arg)
+	if failure.KindOf(err) == failure.Corrupt && err != nil && record.ID != "" { // its whole id was typed: it can go unread
+		c.warn("%v", err)
+		err = nil
+	}
 	if err != nil {
 		return err
 	}

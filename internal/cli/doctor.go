@@ -94,6 +94,10 @@ func (c *cli) patient(ctx context.Context, cfg *config.Config) (doctor.Patient, 
 		p.VaultErr = err
 	} else {
 		p.Vault, p.Stale = s.vault, (&runner{session: s}).stale
+		p.Signer = func() (string, error) {
+			_, err := s.signer()
+			return fmt.Sprintf("the signing key is in %s", s.ring().Folder), err
+		}
 		done = func() { s.close() }
 	}
 	if cfg.Mail != nil && cfg.Mail.SMTP != "" {
@@ -165,7 +169,7 @@ func (c *cli) diagnosis(all []doctor.Finding) error {
 		Trouble  int    `json:"trouble"`
 		Warnings int    `json:"warnings"`
 	}{"doctor", trouble == 0, trouble, warnings})
-	c.say("%d checks, %d trouble, %d %s", len(all), trouble, warnings, plural(warnings, "warning"))
+	c.say("%s, %d trouble, %d %s", count(len(all), "check"), trouble, warnings, plural(warnings, "warning"))
 	if f, found := doctor.Worst(all); found {
 		return failure.New(f.Kind, "%d of %d checks found trouble; the worst is %s: %s", trouble, len(all), strings.TrimSpace(f.Check+" "+f.Subject), f.Message).
 			WithHint("%s", f.Hint)

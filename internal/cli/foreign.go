@@ -103,7 +103,7 @@ func (r foreignReason) String() string {
 
 // sayForeign says the verdict with all its reasons.
 func (c *cli) sayForeign(f *foreignZIP) {
-	m := foreignMessage{Type: "foreign archive", Verdict: f.report.Verdict.String(), Counts: f.report.Counts, Reasons: []foreignReason{}}
+	m := foreignMessage{Type: "foreign-archive", Verdict: f.report.Verdict.String(), Counts: f.report.Counts, Reasons: []foreignReason{}}
 	listed := map[zipcheck.Word]int{}
 	for _, r := range f.report.Reasons {
 		m.Reasons = append(m.Reasons, foreignReason{r.Verdict.String(), r.Word, r.Entry, r.Name, r.Text})
@@ -121,12 +121,45 @@ func (c *cli) sayForeign(f *foreignZIP) {
 
 // refused is the error of an archive that was rejected.
 func (c *cli) refused(f *foreignZIP) error {
-	err := failure.New(failure.Corrupt, "%s is refused: %s", f.name, strings.TrimPrefix(f.report.String(), "reject:")).
+	reasons := strings.TrimPrefix(f.report.String(), "reject:")
+	if f.unsupported() {
+		return failure.New(failure.Invalid, "%s may be sound, but lifeboat cannot read it: %s", f.name, reasons).
+			WithHint("unpack it with the program that made it, and make a ZIP of it in one file, without a password, with deflate or stored")
+	}
+	err := failure.New(failure.Corrupt, "%s is refused: %s", f.name, reasons).
 		WithHint("get the archive again from where it was made; nothing of it was used")
 	if f.report.Counts[zipcheck.Unreadable] > 0 {
 		return err.WithHint("was the download complete? Nothing of the file was used")
 	}
 	return err
+}
+
+// unsupported reports whether everything that speaks against the archive is what lifeboat does not read: passwords, other
+// methods, archives in several parts.
+func (f *foreignZIP) unsupported() bool {
+	if f.report.Several {
+		return true
+	}
+	for word := range f.report.Counts {
+		if f.rejects(word) && word != zipcheck.Encrypted && !word.Method() {
+			return false
+		}
+	}
+	return true
+}
+
+// rejects reports whether a word is one that the archive is rejected for.
+func (f *foreignZIP) rejects(word zipcheck.Word) bool {
+	return slices.ContainsFunc(f.report.Reasons, func(r zipcheck.Reason) bool { return r.Word == word && r.Verdict == zipcheck.Reject })
+}
+
+// nothing is the error of a ZIP without entries.
+func (f *foreignZIP) nothing() error {
+	if f.report.Verdict == zipcheck.Reject || len(f.report.Entries) > 0 {
+		return nil
+	}
+	return failure.New(failure.Invalid, "%s is a ZIP that holds nothing", f.name).
+		WithHint("whatever wrote it has failed: linkding's full_backup, for one, leaves such a file behind then; make the archive again")
 }
 
 // verifyForeign checks a file that is not lifeboat's.
@@ -149,7 +182,7 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 		}
 	}
 	if appErr != nil {
-		message.Problems = append(message.Problems, finding{"corrupt", name, appErr.Error()})
+		message.Problems = append(message.Problems, finding{failure.KindOf(appErr).String(), name, appErr.Error()})
 	}
 	c.message(message)
 	switch {
@@ -161,17 +194,19 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 	if b != nil {
 		c.sayLinkding(name, b)
 	}
-	c.say("%s: foreign archive: structure and checksums are sound; nobody signed it: %s entries, %s",
-		plain.Text(name), plain.Number(int64(message.Entries)), plain.Size(message.Bytes))
+	c.say("%s: foreign archive: structure and checksums are sound; nobody signed it: %s, %s",
+		plain.Text(name), countOf(message.Entries, "entry", "entries"), plain.Size(message.Bytes))
 	return nil
 }
 
 // linkding opens the archive as one of linkding's full_backup, if it is that; nil: it is another's, or rejected. An
 // archive that linkding left broken is Corrupt, with the reason.
 func (f *foreignZIP) linkding(ctx context.Context) (*linkding.FullBackup, error) {
-	const nothing = 22 // bytes, of what a failed full_backup leaves
+	if err := f.nothing(); err != nil {
+		return nil, err
+	}
 	database := func(e zipcheck.Entry) bool { return e.Name == "db.sqlite3" }
-	if f.report.Verdict == zipcheck.Reject || f.size != nothing && !slices.ContainsFunc(f.report.Entries, database) {
+	if f.report.Verdict == zipcheck.Reject || !slices.ContainsFunc(f.report.Entries, database) {
 		return nil, nil // linkding's reader needs not look at the list again
 	}
 	verdict, err := linkding.Recognise(f.file, f.size)
@@ -211,8 +246,23 @@ func (c *cli) restoreForeign(ctx context.Context, name string, own error, o rest
 			return err
 		}
 	}
+	release := func() {}
+	if f.report.Verdict != zipcheck.Reject {
+		if release, err = reserve(o.folder, o.into); err != nil {
+			return err
+		}
+	}
+	err = c.extractChecked(ctx, name, f, b, o)
+	if err != nil {
+		release()
+	}
+	return err
+}
+
+// extractChecked reads every byte of an archive, then writes its files.
+func (c *cli) extractChecked(ctx context.Context, name string, f *foreignZIP, b *linkding.FullBackup, o restoreOptions) error {
 	if err := c.readForeign(ctx, f); err != nil {
-		return err
+		return stopped(err, name, "nothing was written; the same command begins anew")
 	}
 	c.sayForeign(f)
 	if f.report.Verdict == zipcheck.Reject {
@@ -236,7 +286,7 @@ func foreignTarget(name string, o restoreOptions, proven bool) error {
 		return failure.New(failure.Denied, "%s is an archive of another program: nobody signed it", name).
 			WithHint("if you know where it is from: lifeboat restore %s --to dir:%s --trust", name, o.folder)
 	}
-	return refuse(o.folder, o.into)
+	return nil
 }
 
 // put writes one entry.
@@ -296,9 +346,9 @@ func (c *cli) extract(each func(put) error, f *foreignZIP, o restoreOptions) err
 	folder.Only(chosen)
 	result, err := folder.RestoreForeign(each)
 	if err != nil {
-		return err
+		return stopped(err, f.name, o.goOn())
 	}
-	return c.restored(o.folder, report, result, wanted, o)
+	return c.restored(o.folder, report, "", result, wanted, o)
 }
 
 // listForeign lists the entries of an archive that is not lifeboat's.

@@ -98,7 +98,7 @@ func TestHostileZIP(t *testing.T) {
 	}
 	var verdict foreignVerdict
 	for line := range strings.Lines(p.run("verify", "evil.zip", "--json").exits(13).out) {
-		if strings.Contains(line, `"foreign archive"`) {
+		if strings.Contains(line, `"foreign-archive"`) {
 			result{T: t, out: line}.last(&verdict)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -326,7 +327,10 @@ func TestKilled(t *testing.T) {
 			}
 			copied := p.copied()
 			t.Logf("killed after %v of %v: %d of %d objects are copied", wait, length, len(copied), bigObjects)
-			p.run("backup", "photos").exits(0)
+			again := p.run("backup", "photos").exits(0)
+			if n := len(copied); n > 0 && n < bigObjects && !regexp.MustCompile(`(?m)^pack +done`).MatchString(again.err) {
+				t.Errorf("it went on with packing and showed no progress of it:\n%s", again.err)
+			}
 			p.one(reads, copied)
 		})
 	}

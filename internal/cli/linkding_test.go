@@ -44,7 +44,7 @@ func TestRealLinkding(t *testing.T) {
 	p.run("verify", own).exits(0)
 	p.run("restore", own, "--to", "dir:own").exits(0)
 	p.library("own")
-	p.run("verify", filepath.Join(fixtures, "linkding", "failed-run-22-bytes.zip")).complains(13, "full_backup leaves such a file behind when it fails")
+	p.run("verify", filepath.Join(fixtures, "linkding", "failed-run-22-bytes.zip")).complains(16, "holds nothing", "full_backup")
 }
 
 // library counts what is in a restored linkding.

@@ -67,7 +67,7 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 	if source, err := s.config.Source(string(record.Source)); err == nil {
 		code = code && source.Link.Code
 	}
-	made, err := links.Issue(ctx, record.Source, record.ID, "link command "+time.Now().UTC().Format(time.RFC3339Nano), link.Options{TTL: ttl, NeedsCode: code})
+	made, err := links.Issue(ctx, record.Source, record.ID, "link command "+time.Now().UTC().Format(time.RFC3339Nano), link.Options{TTL: ttl, NeedsCode: code, Files: len(record.Archive.Files())})
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (c *cli) unlinkCommand() *cobra.Command {
 				return err
 			}
 			defer s.close()
-			record, err := s.catalog.Find(cmd.Context(), given[0])
+			record, err := c.named(cmd.Context(), s, given[0])
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -57,9 +58,13 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 		fmt.Fprintln(table, "BACKUP\tSOURCE\tSTATUS\tSTARTED\tOBJECTS\tSIZE\tPACKED\tPROVEN\tARCHIVE\tSCOPE\tNAME")
 	}
 	for _, r := range records {
-		c.message(listed(r))
+		m := listed(r)
+		if m.Interrupted, err = s.interrupted(cmd.Context(), r); err != nil {
+			return err
+		}
+		c.message(m)
 		if !c.json {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r), r.Started.Local().Format("2006-01-02 15:04"),
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Source, statusWord(r, m.Interrupted), r.Started.Local().Format("2006-01-02 15:04"),
 				plain.Number(int64(r.Objects)), plain.Size(r.Bytes), plain.Size(r.PackedBytes), proofWord(r), archiveWord(r), r.Scope, plain.Text(r.Name))
 		}
 	}
@@ -79,11 +84,31 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 	return nil
 }
 
-func statusWord(r catalog.Record) string {
-	if r.ProblemsTotal > 0 {
+func statusWord(r catalog.Record, interrupted bool) string {
+	switch {
+	case interrupted:
+		return wordInterrupted
+	case r.ProblemsTotal > 0:
 		return fmt.Sprintf("%s (%d)", r.Status, r.ProblemsTotal)
 	}
 	return string(r.Status)
+}
+
+// wordInterrupted is shown for a run whose record says that it is in progress, and that nobody works on.
+const wordInterrupted = "interrupted"
+
+// interrupted reports whether a run that has not ended is nobody's any more.
+func (s *session) interrupted(ctx context.Context, r catalog.Record) (bool, error) {
+	if r.Status != backup.InProgress {
+		return false, nil
+	}
+	lease, held, err := s.catalog.Holder(ctx, r.Source)
+	works := held && lease.Run == r.ID && time.Now().Before(lease.Expires) && !(&runner{session: s}).stale(lease)
+	if err != nil || works {
+		return false, err
+	}
+	again, err := s.catalog.Record(ctx, r.Source, r.ID) // it may have ended meanwhile
+	return again.Status == backup.InProgress, err
 }
 
 func proofWord(r catalog.Record) string {
@@ -104,7 +129,7 @@ func (c *cli) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show BACKUP",
 		Short: "Show everything that is known of a backup",
-		Long:  "Show the record of a backup. BACKUP is an id, the beginning of one, \"latest\", or SOURCE:latest.",
+		Long:  "Show the record of a backup.\n\n" + latestRule,
 		Args:  args(1, 1, "one backup"),
 		RunE:  c.show,
 	}
@@ -122,7 +147,7 @@ func (c *cli) show(cmd *cobra.Command, given []string) error {
 		return err
 	}
 	defer s.close()
-	r, err := s.catalog.Find(cmd.Context(), given[0])
+	r, err := c.named(cmd.Context(), s, given[0])
 	if err != nil {
 		return err
 	}
@@ -131,7 +156,13 @@ func (c *cli) show(cmd *cobra.Command, given []string) error {
 		return nil
 	}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	for _, row := range rows(r) {
+	shown := rows(r)
+	if is, err := s.interrupted(cmd.Context(), r); err != nil {
+		return err
+	} else if is {
+		shown = append(shown, [2]string{"what to do", fmt.Sprintf("it was interrupted: `lifeboat backup %s` goes on with it, or closes it", r.Source)})
+	}
+	for _, row := range shown {
 		if row[1] != "" {
 			fmt.Fprintf(table, "%s\t%s\n", row[0], row[1])
 		}
@@ -168,12 +199,16 @@ func rows(r catalog.Record) [][2]string {
 		[2]string{"documents", plain.Number(int64(r.Documents))},
 		[2]string{"objects", plain.Number(int64(r.Objects))},
 		[2]string{"size", fmt.Sprintf("%s (%d bytes)", plain.Size(r.Bytes), r.Bytes)},
-		[2]string{"packed", fmt.Sprintf("%s objects, %s", plain.Number(int64(r.PackedObjects)), plain.Size(r.PackedBytes))},
+		[2]string{"packed", fmt.Sprintf("%s, %s", count(r.PackedObjects, "object"), plain.Size(r.PackedBytes))},
 	)
 	out = append(out, archiveRows(r)...)
+	proven := proofWord(r)
+	if r.Damage == "" && r.Proof != "" {
+		proven = fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))
+	}
 	return append(out,
-		[2]string{"manifest", fmt.Sprintf("%d entries, SHA-256 %s, signed by %s", r.Manifest.Entries, r.Manifest.SHA256, r.Manifest.Signer)},
-		[2]string{"proven", fmt.Sprintf("%s, %s", r.Proof, moment(r.Proven))},
+		[2]string{"manifest", fmt.Sprintf("%s, SHA-256 %s, signed by %s", countOf(r.Manifest.Entries, "entry", "entries"), r.Manifest.SHA256, r.Manifest.Signer)},
+		[2]string{"proven", proven},
 		[2]string{"damage", r.Damage},
 		[2]string{"secrets", yes[r.Secrets]},
 		[2]string{"told", told(r.Notified)},

@@ -14,6 +14,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/retention"
+	"lifeboat/internal/setup"
 	"lifeboat/internal/vault"
 )
 
@@ -23,8 +24,9 @@ func (c *cli) pruneCommand() *cobra.Command {
 		Use:   "prune [SOURCE]",
 		Short: "Free what no backup needs any more",
 		Long: `Free what no backup of a source, or of every source, needs any more: packs that deleted backups and
-failed runs have left, and what was merged into larger packs. Uploads that nobody has gone on with
-for a day are aborted.
+failed runs have left, and what was merged into larger packs. Archives that are older than ` + "`archive: {keep: …}`" + `
+of their source go; ` + "`lifeboat archive`" + ` makes them again. Uploads that nobody has gone on with for a day are
+aborted, and runs that were killed and that nobody has gone on with for a day are closed.
 
 Packs go in two steps: what nobody needs is condemned first, and goes with the first prune or backup
 that is at least a day later, if nobody needs it by then. --now spares it the day; don't use it while
@@ -109,13 +111,22 @@ func (c *cli) prune(ctx context.Context, given []string, o retention.Options) er
 
 func (c *cli) pruneSource(ctx context.Context, s *session, source backup.Source, o retention.Options) (retention.Pruned, error) {
 	o.Holder = holder()
-	if !o.DryRun {
-		r, err := c.runner(s, source)
-		if err != nil {
+	policy, err := (&setup.Sources{Config: s.config, Zipline: c.zipline}).Policy(source)
+	if err != nil && failure.KindOf(err) != failure.NotFound { // a source that is configured no longer keeps its archives
+		return retention.Pruned{}, err
+	}
+	o.ExpireArchive = policy.Expired(time.Now())
+	if o.DryRun { // needs no lease, but what a run at work makes of it is not known yet
+		if err := s.atWork(ctx, &runner{session: s}, source); err != nil {
 			return retention.Pruned{}, err
 		}
-		o.Stale = r.stale
+		return retention.Prune(ctx, s.vault, source, o)
 	}
+	r, err := c.runner(s, source)
+	if err != nil {
+		return retention.Pruned{}, err
+	}
+	o.Stale = r.stale
 	return retention.Prune(ctx, s.vault, source, o)
 }
 

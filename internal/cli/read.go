@@ -34,14 +34,23 @@ func looksLikeFile(arg string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// fileKeys returns the keys that a file's signature may be trusted by: those of the configuration's key ring, if
-// there is one. An archive is read without any configuration too.
-func (c *cli) fileKeys() []ed25519.PublicKey {
+// ring returns the keys that a file's signature may be trusted by: those of the configuration's key ring, if there is
+// one. An archive is read without any configuration too.
+func (c *cli) ring() []keyring.Key {
 	cfg, err := config.Load(c.configFile)
 	if err != nil {
 		return nil
 	}
-	return keyring.Ring{Folder: filepath.Join(cfg.StateDir, "keys")}.All()
+	return keyring.Ring{Folder: filepath.Join(cfg.StateDir, "keys")}.Keys()
+}
+
+// fileKeys returns the public halves of the ring.
+func (c *cli) fileKeys() []ed25519.PublicKey {
+	var keys []ed25519.PublicKey
+	for _, key := range c.ring() {
+		keys = append(keys, key.Public())
+	}
+	return keys
 }
 
 // image opens what BACKUP|FILE names, for reading entries. close is to be called at the end.
@@ -70,7 +79,7 @@ func (c *cli) find(ctx context.Context, arg string) (*session, catalog.Record, e
 	if err != nil {
 		return nil, catalog.Record{}, err
 	}
-	r, err := s.catalog.Find(ctx, arg)
+	r, err := c.named(ctx, s, arg)
 	if err == nil {
 		err = notGood(r)
 	}
@@ -79,6 +88,34 @@ func (c *cli) find(ctx context.Context, arg string) (*session, catalog.Record, e
 	}
 	return s, r, nil
 }
+
+// named returns the record that a text names, and says where "latest" is not the newest backup, and why.
+func (c *cli) named(ctx context.Context, s *session, text string) (catalog.Record, error) {
+	found, err := s.catalog.Find(ctx, text)
+	if failure.KindOf(err) == failure.NotFound && err != nil {
+		if _, unknown := s.config.Source(text); unknown == nil {
+			err = failure.New(failure.NotFound, "%w", err).WithHint("%s is a source: write %s:latest", text, text)
+		}
+	}
+	if err != nil {
+		return found.Record, err
+	}
+	if len(found.Passed) > 0 {
+		newest, why := found.Passed[0], "suspicious: `lifeboat accept` says that what it found is right"
+		if newest.Damage != "" {
+			why = "damaged: " + newest.Damage
+		}
+		c.warn("the newest backup %s is %s; taking %s", newest.ID, why, found.ID)
+	} else if found.Damage != "" && strings.HasSuffix(text, catalog.Latest) {
+		c.warn("backup %s is damaged: %s; there is no other", found.ID, found.Damage)
+	}
+	return found.Record, nil
+}
+
+// latestRule says in the help of commands what they take for a backup.
+const latestRule = `BACKUP is an id, the beginning of one, "latest", or SOURCE:latest. The latest is the newest complete or
+partial backup of all objects that is neither damaged nor suspicious; where a newer one is passed over,
+a warning names it.`
 
 func (c *cli) filesCommand() *cobra.Command {
 	return &cobra.Command{
@@ -148,6 +185,9 @@ func (c *cli) getCommand() *cobra.Command {
 
 // newFile writes a file that appears as a whole or not at all, and never replaces one.
 func newFile(name string, write func(io.Writer) error) error {
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return failure.New(failure.Conflict, "%s is a folder", name).WithHint("name the file to write: %s", filepath.Join(name, "NAME"))
+	}
 	if _, err := os.Lstat(name); err == nil {
 		return failure.New(failure.Conflict, "%s exists already", name).WithHint("name another file, or remove it first")
 	}
@@ -202,7 +242,9 @@ func (c *cli) downloadCommand() *cobra.Command {
 
 A split archive becomes a file for each volume: with -o photos.zip, photos.v001.zip and so on. Volumes
 that are there already with the right bytes are left alone: run the same command again after an
-interruption.`,
+interruption.
+
+` + latestRule,
 		Example: "  lifeboat download latest -o photos.zip",
 		Args:    args(1, 1, "one backup"),
 		RunE:    func(cmd *cobra.Command, given []string) error { return c.download(cmd.Context(), given[0], output) },
@@ -317,6 +359,10 @@ func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, f ca
 	if err != nil && failure.KindOf(err) == failure.NotFound {
 		return failure.New(failure.NotFound, "%s is not in the vault any more", f.Key).WithHint("`lifeboat archive %s` makes it again", record.ID)
 	}
+	damaged := fmt.Sprintf("`lifeboat archive %s` makes it again; `lifeboat verify %s` says which entries are damaged", record.ID, record.ID)
+	if err != nil && failure.KindOf(err) == failure.Corrupt {
+		return failure.New(failure.Corrupt, "download the archive of %s: %w", record.ID, err).WithHint("%s", damaged)
+	}
 	if err != nil {
 		return err
 	}
@@ -329,12 +375,15 @@ func (c *cli) fetch(ctx context.Context, s *session, record catalog.Record, f ca
 	defer reporter.Done()
 	sum := crc32.NewIEEE()
 	n, err := io.Copy(io.MultiWriter(w, sum, tick(reporter.Add)), body)
+	if err != nil && failure.KindOf(err) == failure.Corrupt {
+		return failure.New(failure.Corrupt, "download the archive of %s: %w", record.ID, err).WithHint("%s", damaged)
+	}
 	if err != nil {
 		return fmt.Errorf("download the archive of %s: %w", record.ID, err)
 	}
 	if got := fmt.Sprintf("%08x", sum.Sum32()); n != f.Bytes || got != f.CRC32 {
 		return failure.New(failure.Corrupt, "%s has %d bytes with CRC-32 %s, the record says %d with %s", f.Key, n, got, f.Bytes, f.CRC32).
-			WithHint("`lifeboat verify %s` says which entries are damaged", record.ID)
+			WithHint("%s", damaged)
 	}
 	return nil
 }

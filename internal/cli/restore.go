@@ -5,11 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +45,9 @@ In a bucket the objects get
                        bucket can take its place
 and the Content-Type and metadata that they had, where a store kept some. Where the bucket lies in the
 vault's store, that store copies the large objects by itself. Without --endpoint, --profile or
---access-key, the bucket is reached like the vault, if that is a bucket too.`,
+--access-key, the bucket is reached like the vault, if that is a bucket too.
+
+` + latestRule,
 		Example: `  lifeboat restore latest --to dir:./restored
   lifeboat restore photos.zip --to dir:/srv/restored --only 'uploads/2026-*'
   lifeboat restore latest --to s3://photos-new --layout datasource --check stored`,
@@ -119,6 +118,8 @@ func (o *restoreOptions) parse(given func(flag string) bool) error {
 			}
 		}
 		return nil
+	case strings.HasPrefix(o.to, "/"), strings.HasPrefix(o.to, "."), strings.HasPrefix(o.to, "~"), !strings.Contains(o.to, ":") && strings.Contains(o.to, "/"):
+		return failure.New(failure.Usage, "--to %s: say whether it is a folder or a bucket", o.to).WithHint("write --to dir:%s", o.to)
 	case strings.HasPrefix(o.to, "s3://"):
 		if given("into-existing") {
 			return failure.New(failure.Usage, "--into-existing is for folders").WithHint("leave it out: a bucket need not be empty, and nothing in it is overwritten")
@@ -135,6 +136,8 @@ type destination interface {
 	wants(e manifest.Entry) bool
 	// write writes what is wanted of a backup that was checked.
 	write(ctx context.Context, b *opened, progress func(items, bytes int64)) (restore.Result, error)
+	// release takes back what was made for a restore that has written nothing.
+	release()
 }
 
 func (c *cli) restore(ctx context.Context, arg string, o restoreOptions) error {
@@ -156,25 +159,53 @@ func (c *cli) restore(ctx context.Context, arg string, o restoreOptions) error {
 	if err != nil {
 		return err
 	}
+	err = c.restoreTo(ctx, arg, b, to, o)
+	if err != nil {
+		to.release()
+	}
+	return err
+}
+
+// restoreTo checks a backup and writes it.
+func (c *cli) restoreTo(ctx context.Context, arg string, b *opened, to destination, o restoreOptions) error {
 	all, wanted, err := tally(ctx, b.image, to, o)
 	if err != nil {
 		return err
 	}
 	report, err := c.checked(ctx, b, o.check, all)
 	if err != nil {
-		return err
+		return stopped(err, arg, "nothing was written; the same command begins anew")
 	}
 	if !report.OK {
 		return c.verdict(arg, report)
+	}
+	if report.Signature != manifest.Authenticated {
+		c.warn("%s: nobody whose key is known here signed what is restored (%s): look at it before you use it", arg, report.Signature)
 	}
 	reporter := c.reporter()
 	reporter.Phase("restore", wanted.entries, wanted.bytes)
 	result, err := to.write(ctx, b, reporter.Add)
 	reporter.Done()
 	if err != nil {
+		return stopped(err, arg, o.goOn())
+	}
+	return c.restored(to.String(), report, c.signedBy(b), result, wanted, o)
+}
+
+// goOn says how to go on with a restore that was stopped.
+func (o *restoreOptions) goOn() string {
+	if o.folder == "" || o.into {
+		return "the same command goes on: what is there with the right bytes is left alone"
+	}
+	return "run the same command with --into-existing: what is there with the right bytes is left alone"
+}
+
+// stopped says of a restore that a person has stopped how to go on; other errors stay what they are.
+func stopped(err error, what, hint string) error {
+	if failure.KindOf(err) != failure.Canceled {
 		return err
 	}
-	return c.restored(to.String(), report, result, wanted, o)
+	return failure.New(failure.Canceled, "stopped: the restore of %s is not complete", what).WithHint("%s", hint)
 }
 
 // amount is how much there is.
@@ -271,57 +302,11 @@ func (c *cli) destination(ctx context.Context, b *opened, o *restoreOptions) (de
 	if o.folder == "" {
 		return c.bucketDestination(ctx, b, o)
 	}
-	if err := refuse(o.folder, o.into); err != nil {
+	release, err := reserve(o.folder, o.into)
+	if err != nil {
 		return nil, err
 	}
-	return &folderDestination{name: o.folder, into: o.into, only: o.chosen()}, nil
-}
-
-// folderDestination is a folder.
-type folderDestination struct {
-	name string
-	into bool
-	only func(path string) bool
-}
-
-func (d *folderDestination) String() string { return d.name }
-
-func (d *folderDestination) wants(e manifest.Entry) bool { return d.only == nil || d.only(e.Path) }
-
-func (d *folderDestination) write(ctx context.Context, b *opened, progress func(items, bytes int64)) (restore.Result, error) {
-	folder, err := restore.OpenFolder(d.name, d.into)
-	if err != nil {
-		return restore.Result{}, inaccessible(d.name, err)
-	}
-	defer folder.Close()
-	folder.Only(d.only)
-	return folder.Restore(ctx, b.image, progress)
-}
-
-// refuse says early what would be said late: that a folder is not empty.
-func refuse(name string, into bool) error {
-	entries, err := os.ReadDir(name)
-	if err != nil || len(entries) == 0 || into {
-		return nil
-	}
-	folder, err := restore.OpenFolder(name, into)
-	if err == nil { // it is empty by now
-		return folder.Close()
-	}
-	return err
-}
-
-// inaccessible gives the error of a folder that is to be written its kind.
-func inaccessible(name string, err error) error {
-	switch {
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return failure.New(failure.Denied, "the folder %s may not be written", name).WithHint("name a folder that you may write to")
-	case errors.Is(err, syscall.ENOTDIR):
-		return failure.New(failure.Conflict, "%s is not a folder", name).WithHint("name a folder that is empty or does not exist yet")
-	case errors.Is(err, fs.ErrNotExist):
-		return failure.New(failure.NotFound, "the folder %s cannot be created", name).WithHint("check the path")
-	}
-	return err
+	return &folderDestination{name: o.folder, into: o.into, only: o.chosen(), free: release}, nil
 }
 
 // restoreMessage is the last line of `restore` for robots. Its fields are fixed.
@@ -341,7 +326,7 @@ type restoreMessage struct {
 	Problems     []finding `json:"problems"`
 }
 
-func (c *cli) restored(name string, report verify.Report, r restore.Result, wanted amount, o restoreOptions) error {
+func (c *cli) restored(name string, report verify.Report, by string, r restore.Result, wanted amount, o restoreOptions) error {
 	m := restoreMessage{
 		Type: "restore", Backup: string(report.Header.Backup), Check: o.check, Signature: string(report.Signature),
 		Written: r.Written, Existing: r.Existing, LeftOut: int64(report.Entries) - wanted.entries, Bytes: r.Bytes,
@@ -361,7 +346,7 @@ func (c *cli) restored(name string, report verify.Report, r restore.Result, want
 		}
 		c.say("  problem: %s", findingLine(f))
 	}
-	c.say("%s: %s %s written, %s; %s", name, plain.Number(int64(r.Written)), noun, plain.Size(r.Bytes), signatureWords(report))
+	c.say("%s: %s written, %s; %s", name, count(r.Written, strings.TrimSuffix(noun, "s")), plain.Size(r.Bytes), signatureWords(report, by))
 	if r.Existing > 0 {
 		c.say("  %s were there already with the same bytes", plain.Number(int64(r.Existing)))
 	}
@@ -369,7 +354,7 @@ func (c *cli) restored(name string, report verify.Report, r restore.Result, want
 		c.sayCopied(r)
 	}
 	if m.LeftOut > 0 {
-		c.say("  %s entries of the backup were left out", plain.Number(m.LeftOut))
+		c.say("  %s of the backup were left out", countOf(int(m.LeftOut), "entry", "entries"))
 	}
 	damaged := slices.ContainsFunc(r.Problems, func(f app.Finding) bool { return f.Kind == "corrupt" })
 	switch {

@@ -94,6 +94,9 @@ func (c *cli) bucketDestination(ctx context.Context, b *opened, o *restoreOption
 	if err != nil {
 		return nil, err
 	}
+	if err := credentialed(ctx, client, "give --access-key and --secret-key, or --profile; --endpoint where the store is not AWS"); err != nil {
+		return nil, err
+	}
 	m, body, err := b.image.Manifest(ctx)
 	if err != nil {
 		return nil, err
@@ -106,6 +109,8 @@ func (c *cli) bucketDestination(ctx context.Context, b *opened, o *restoreOption
 	})
 	return d, err
 }
+
+func (d *bucketDestination) release() {}
 
 func (d *bucketDestination) wants(e manifest.Entry) bool { return d.Wants(e) }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,9 +109,7 @@ func TestRestoreToBucket(t *testing.T) {
 		t.Error(taken.out)
 	}
 	both := below("one/", docs(), "", "")
-	for k, v := range below("two/", docs(), "a.txt", "mine") {
-		both[k] = v
-	}
+	maps.Copy(both, below("two/", docs(), "a.txt", "mine"))
 	if diff := cmp.Diff(both, store.objects("restored")); diff != "" {
 		t.Error(diff)
 	}

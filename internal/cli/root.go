@@ -54,8 +54,8 @@ func (c *cli) main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	c.json = slices.Contains(args, "--json") // also for what cobra refuses before it reads flags
 	root := c.root()
+	c.json = slices.Contains(args, "--json") // also for what cobra refuses before it reads flags
 	root.SetArgs(args)
 	root.SetIn(c.in)
 	root.SetOut(c.out)
@@ -187,11 +187,18 @@ func (c *cli) say(format string, args ...any) {
 	}
 }
 
-// warn writes a warning for people to standard error.
+// warn writes a warning to standard error: a line for people, or a JSON line for robots. --quiet is about progress
+// only.
 func (c *cli) warn(format string, args ...any) {
-	if !c.json && !c.quiet {
-		fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(fmt.Sprintf(format, args...)))
+	message := fmt.Sprintf(format, args...)
+	if c.json {
+		c.line(c.err, struct {
+			Type    string `json:"message_type"`
+			Message string `json:"message"`
+		}{"warning", message})
+		return
 	}
+	fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(message))
 }
 
 // message writes a JSON line for robots; nothing without --json.

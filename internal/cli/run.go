@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,6 +36,7 @@ type runner struct {
 	engine   *machine.Engine
 	folder   string // of the source's journals
 	reporter *progress.Reporter
+	phased   atomic.Bool // a phase was shown
 }
 
 // resumeTime is how old a run may be that is gone on with.
@@ -48,7 +50,7 @@ func (c *cli) runner(s *session, source backup.Source) (*runner, error) {
 	r := &runner{session: s, reporter: c.reporter(), folder: filepath.Join(s.config.StateDir, "runs", s.about.ID, string(source))}
 	r.steps = &step.Steps{
 		Vault: s.vault, Sources: &setup.Sources{Config: s.config, Zipline: c.zipline}, Signer: key.Private, Notifier: s.notifier(),
-		Now: time.Now, Log: c.log, Progress: shown{r.reporter}, Version: Version, Holder: holder(), Stale: r.stale,
+		Now: time.Now, Log: c.log, Progress: shown{r}, Version: Version, Holder: holder(), Stale: r.stale,
 	}
 	r.machine, err = machine.Load(workflow.Backup, workflow.BackupFunctions, machine.WithInputs("run"), machine.WithName("backup"))
 	if err != nil {
@@ -62,15 +64,28 @@ func (c *cli) runner(s *session, source backup.Source) (*runner, error) {
 }
 
 // shown adapts the reporter to what steps report.
-type shown struct{ *progress.Reporter }
+type shown struct{ *runner }
 
-func (s shown) Phase(name string, items, bytes int64) { s.Reporter.Phase(name, items, bytes) }
-func (s shown) Add(items, bytes int64)                { s.Reporter.Add(items, bytes) }
+func (s shown) Phase(name string, items, bytes int64) {
+	s.phased.Store(true)
+	s.reporter.Phase(name, items, bytes)
+}
+
+func (s shown) Add(items, bytes int64) { s.reporter.Add(items, bytes) }
+
+// resumedPhases names what a step works on, where an earlier call has said how much there is: a run that is gone on with
+// does not hear that.
+var resumedPhases = map[string]string{"copy": "pack", "assemble": "assemble"}
 
 func (r *runner) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
 	var request events.Request
-	if json.Unmarshal(payload, &request) == nil && request.Step == "abort" {
-		r.reporter.Fail()
+	if json.Unmarshal(payload, &request) == nil {
+		if request.Step == "abort" {
+			r.reporter.Fail()
+		}
+		if name := resumedPhases[request.Step]; name != "" && r.phased.CompareAndSwap(false, true) {
+			r.reporter.Phase(name, 0, 0)
+		}
 	}
 	answer, err := r.steps.Handle(ctx, function, payload)
 	if err != nil {

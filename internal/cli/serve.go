@@ -20,7 +20,11 @@ func (c *cli) serveCommand() *cobra.Command {
 Where the vault is a folder, downloads pass through this server too.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.open(cmd.Context())
+			cfg, err := c.load()
+			if err != nil {
+				return err
+			}
+			s, err := c.openWith(cmd.Context(), cfg) // a service may start before the first backup
 			if err != nil {
 				return err
 			}

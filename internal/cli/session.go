@@ -14,6 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
@@ -33,6 +35,7 @@ type session struct {
 	key     *keyring.Key  // nil: this machine cannot sign for the vault
 	server  *local.Server // nil: the vault is remote
 	log     *slog.Logger
+	there   bool // the vault must exist
 	learn   bool // the vault was made just now, on a store that is not AWS
 	anew    bool // the vault was made just now, though this machine has the keys of others
 }
@@ -52,17 +55,30 @@ func (c *cli) load() (*config.Config, error) {
 	return cfg, nil
 }
 
-// open opens the vault of the configuration. One that does not exist yet is created, with its signing key.
+// open opens the vault of the configuration. One that does not exist yet is NotFound: only what writes backups makes one.
 func (c *cli) open(ctx context.Context) (*session, error) {
 	cfg, err := c.load()
 	if err != nil {
 		return nil, err
 	}
-	return c.openWith(ctx, cfg)
+	s := &session{config: cfg, log: c.log, there: true}
+	if !cfg.Vault.Remote() && !local.Exists(cfg.Vault.Folder) {
+		return nil, s.noVault()
+	}
+	return c.enter(ctx, s)
 }
 
+// openWith opens the vault. One that does not exist yet is created, with its signing key.
 func (c *cli) openWith(ctx context.Context, cfg *config.Config) (*session, error) {
-	s := &session{config: cfg, log: c.log}
+	return c.enter(ctx, &session{config: cfg, log: c.log})
+}
+
+func (s *session) noVault() error {
+	return failure.New(failure.NotFound, "there is no vault at %s yet", s.config.Vault).
+		WithHint("is vault: right in %s, and is its disk mounted? The first `lifeboat backup SOURCE` makes a vault", s.config.File)
+}
+
+func (c *cli) enter(ctx context.Context, s *session) (*session, error) {
 	if err := s.connect(ctx, c); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -71,7 +87,7 @@ func (c *cli) openWith(ctx context.Context, cfg *config.Config) (*session, error
 	}
 	s.catalog = catalog.New(s.vault)
 	if s.anew {
-		c.warn("a new vault was made at %s, with a new key, though this machine has made another one before: is the right disk mounted?", cfg.Vault)
+		c.warn("a new vault was made at %s, with a new key, though this machine has made another one before: is the right disk mounted?", s.config.Vault)
 	}
 	return s, nil
 }
@@ -95,6 +111,9 @@ func (s *session) connect(ctx context.Context, c *cli) error {
 		if err != nil {
 			return err
 		}
+		if err := credentialed(ctx, client, "set access-key: and secret-key:, or profile:, of vault: in "+s.config.File); err != nil {
+			return err
+		}
 		s.vault = vault.New(client, location.Bucket.Name, nil)
 		return nil
 	}
@@ -112,6 +131,20 @@ func (s *session) connect(ctx context.Context, c *cli) error {
 	}
 	s.vault = vault.New(client, localBucket, server.Sync)
 	return s.vault.CreateBucket(ctx)
+}
+
+// credentialTime bounds the search for credentials: off AWS, the SDK waits for a service that is not there.
+const credentialTime = 20 * time.Second
+
+// credentialed is Denied where nothing gives credentials for a store.
+func credentialed(ctx context.Context, client *s3.Client, hint string) error {
+	limited, cancel := context.WithTimeout(ctx, credentialTime)
+	defer cancel()
+	if _, err := client.Options().Credentials.Retrieve(limited); err != nil && ctx.Err() == nil {
+		return failure.New(failure.Denied, "there are no credentials for the store: neither options nor the environment nor a profile or role give any").
+			WithHint("%s", hint)
+	}
+	return ctx.Err()
 }
 
 // identify reads what vault it is and finds its signing key; a new vault gets both.
@@ -164,6 +197,9 @@ func (s *session) ring() keyring.Ring {
 func (s *session) create(ctx context.Context) (vault.Description, error) {
 	if err := s.empty(ctx); err != nil {
 		return vault.Description{}, err
+	}
+	if s.there {
+		return vault.Description{}, s.noVault()
 	}
 	key, err := keyring.Generate(rand.Text())
 	if err != nil {

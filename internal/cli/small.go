@@ -71,12 +71,15 @@ backups can still be read and restored, but nobody can tell that they are yours.
 		Args:  args(1, 1, "one file"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			data, err := os.ReadFile(given[0])
+			if errors.Is(err, fs.ErrPermission) {
+				return failure.New(failure.Denied, "the key %s may not be read", given[0]).WithHint("make it readable for you: chmod u+r %s", given[0])
+			}
 			if err != nil {
 				return failure.New(failure.NotFound, "read the key: %w", err)
 			}
 			key, err := keyring.Parse(data)
 			if err != nil {
-				return err
+				return failure.New(failure.KindOf(err), "%s: %w", given[0], err).WithHint("name the file that `lifeboat key export` wrote on the machine that made the vault")
 			}
 			cfg, err := c.load()
 			if err != nil {

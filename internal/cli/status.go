@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -21,7 +22,8 @@ func (c *cli) statusCommand() *cobra.Command {
 		Short: "Show per source what runs, what is overdue, what was last good and last proven",
 		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, and the
 last one of which every byte was read again. A source without a good backup for longer than
---overdue is called overdue; the command ends with 3 where a source is overdue or suspicious.`,
+--overdue is called overdue. The command ends with 3 where a source is overdue or suspicious, or where
+"verify" has found a backup of it damaged: one of any age and scope, until it verifies or is deleted.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), overdue) },
 	}
@@ -39,8 +41,12 @@ type sourceStatus struct {
 	LastProven backup.ID     `json:"last_proven,omitempty"`
 	ProvenAt   time.Time     `json:"last_proven_at,omitzero"`
 	LastStatus backup.Status `json:"last_status,omitempty"`
-	Suspicious bool          `json:"suspicious"`
-	Overdue    bool          `json:"overdue"`
+	// Interrupted says that the last run is in progress by its record, and that nobody works on it.
+	Interrupted bool        `json:"interrupted,omitempty"`
+	Suspicious  bool        `json:"suspicious"`
+	Accept      backup.ID   `json:"accept,omitempty"` // the suspicious backup that waits for a word
+	Overdue     bool        `json:"overdue"`
+	Damaged     []backup.ID `json:"damaged,omitempty"` // backups that a verification found damaged, oldest first
 
 	lastStarted time.Time
 }
@@ -61,12 +67,12 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if st.Overdue || st.Suspicious {
+		if st.Overdue || st.Suspicious || len(st.Damaged) > 0 {
 			late++
 		}
 		c.message(st)
 		if !c.json {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", st.Source, dash(string(st.Running)), dash(string(st.LastStatus)),
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", st.Source, dash(string(st.Running)), dash(st.lastWord()),
 				ago(st.GoodAt), ago(st.ProvenAt), warningWords(st))
 		}
 	}
@@ -74,21 +80,34 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		return err
 	}
 	if late > 0 {
-		return partial{fmt.Sprintf("%d of %d sources need a look: overdue (no good backup within %s) or suspicious", late, len(s.config.Sources), plain.Duration(overdue))}
+		return partial{fmt.Sprintf("%d of %d sources need a look: overdue (no good backup within %s), suspicious or damaged", late, len(s.config.Sources), plain.Duration(overdue))}
 	}
 	return nil
 }
 
-func warningWords(st sourceStatus) string {
-	switch {
-	case st.Overdue && st.Suspicious:
-		return "OVERDUE, suspicious"
-	case st.Overdue:
-		return "OVERDUE"
-	case st.Suspicious:
-		return "suspicious: lifeboat accept"
+// lastWord says how the last run ended, or that it has not.
+func (st *sourceStatus) lastWord() string {
+	if st.Interrupted {
+		return wordInterrupted
 	}
-	return ""
+	return string(st.LastStatus)
+}
+
+func warningWords(st sourceStatus) string {
+	var words []string
+	if st.Overdue {
+		words = append(words, "OVERDUE")
+	}
+	if n := len(st.Damaged); n > 0 {
+		words = append(words, "DAMAGED: "+string(st.Damaged[n-1]))
+		if n > 1 {
+			words[len(words)-1] += fmt.Sprintf(" and %d more", n-1)
+		}
+	}
+	if st.Suspicious {
+		words = append(words, fmt.Sprintf("suspicious: lifeboat accept %s", st.Accept))
+	}
+	return strings.Join(words, ", ")
 }
 
 func ago(t time.Time) string {
@@ -112,6 +131,7 @@ func (s *session) status(ctx context.Context, source backup.Source, now time.Tim
 	if held && now.Before(lease.Expires) && !(&runner{session: s}).stale(lease) {
 		st.Running = lease.Run
 	}
+	st.Interrupted = st.LastStatus == backup.InProgress && st.Running == ""
 	st.Overdue = now.Sub(st.GoodAt) > overdue
 	return st, err
 }
@@ -119,7 +139,12 @@ func (s *session) status(ctx context.Context, source backup.Source, now time.Tim
 func (st *sourceStatus) add(r catalog.Record) {
 	if r.Started.After(st.lastStarted) && r.Scope.AllObjects() {
 		st.lastStarted, st.LastStatus = r.Started, r.Status
-		st.Suspicious = r.Suspicious()
+		if st.Suspicious, st.Accept = r.Suspicious(), ""; st.Suspicious {
+			st.Accept = r.ID
+		}
+	}
+	if r.Status.Good() && r.Damage != "" {
+		st.Damaged = append(st.Damaged, r.ID)
 	}
 	if !r.Status.Good() || !r.Scope.AllObjects() || r.Damage != "" || r.Suspicious() { // nobody should count on it
 		return

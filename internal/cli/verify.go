@@ -25,7 +25,7 @@ func (c *cli) verifyCommand() *cobra.Command {
 and hold it against the manifest and its signature.
 
 The signature is one of:
-  authenticated    signed with the key of this vault
+  authenticated    signed with the key of this vault; of a file: with a key that this machine has
   unknown signer   signed, with a key that is not known here
   unsigned
 
@@ -35,7 +35,13 @@ whole, each once, also the bytes of it that no backup needs any more.
 A ZIP of another program has no signature: its structure, its names and the checksums of its contents
 are checked, and everything that speaks against it is listed.
 
-Exit codes: 0 everything matches, 13 something does not.`,
+A backup that is found damaged is marked in its record: "latest" passes it over, "status" ends with 3.
+The mark goes when all of it matches: after "verify", after "verify --deep" where the archive is not what
+was damaged, and after "archive" where it was.
+
+` + latestRule + `
+
+Exit codes: 0 everything matches, 13 something does not, 16 a ZIP that lifeboat cannot read.`,
 		Example: "  lifeboat verify latest\n  lifeboat verify photos.zip",
 		Args: func(cmd *cobra.Command, given []string) error {
 			if deep {
@@ -45,6 +51,10 @@ Exit codes: 0 everything matches, 13 something does not.`,
 		},
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if deep {
+				if len(given) == 1 && looksLikeFile(given[0]) {
+					return failure.New(failure.Usage, "--deep reads packs of the vault: %s is a file", given[0]).
+						WithHint("lifeboat verify %s reads every byte of it", given[0])
+				}
 				return c.verifyDeep(cmd.Context(), given)
 			}
 			if looksLikeFile(given[0]) {
@@ -67,7 +77,7 @@ func (c *cli) verifyFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.verdict(name, report)
+	return c.sayVerdict(name, report, c.fileSigner(image))
 }
 
 // unreadable reports an archive that is so damaged that nothing of it can be checked.
@@ -92,7 +102,11 @@ func (c *cli) verifyBackup(ctx context.Context, arg string) error {
 	}
 	defer s.close()
 	reporter := c.reporter()
-	reporter.Phase("verify", 2*int64(record.Manifest.Entries), 2*record.Bytes)
+	times := int64(1)
+	if len(record.Archive.Files()) > 0 {
+		times = 2 // the packs, then the archive
+	}
+	reporter.Phase("verify", times*int64(record.Manifest.Entries), times*record.Bytes)
 	report, err := verify.Backup(ctx, s.vault, record, verify.Options{Trusted: s.trusted(), Progress: reporter.Add})
 	reporter.Done()
 	if err != nil {
@@ -116,16 +130,29 @@ func (s *session) proven(ctx context.Context, record catalog.Record, proof backu
 		if proof.Better(r.Proof) {
 			r.Proof = proof
 		}
-		r.Proven, r.Damage = time.Now().UTC(), ""
+		r.Proven, r.Damage, r.DamageOf = time.Now().UTC(), "", ""
 		return nil
 	})
 	return err
 }
 
-// damaged writes into the record that a verification failed, so that nobody counts on the backup.
+// damaged writes into the record that a verification failed.
 func (s *session) damaged(ctx context.Context, record catalog.Record, report verify.Report) error {
+	of := ""
+	switch report.OfArchive {
+	case 0:
+		of = catalog.DamagedPacks
+	case report.Total:
+		of = catalog.DamagedArchive
+	}
+	return s.mark(ctx, record, report.Total, of)
+}
+
+// mark writes into the record that it is damaged, so that nobody counts on the backup.
+func (s *session) mark(ctx context.Context, record catalog.Record, problems int, of string) error {
 	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
-		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%d %s found on %s", report.Total, plural(report.Total, "problem"), time.Now().UTC().Format(time.RFC3339))
+		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%s found on %s", count(problems, "problem"), time.Now().UTC().Format(time.RFC3339))
+		r.DamageOf = of
 		return nil
 	})
 	return err
@@ -143,7 +170,9 @@ type verifyMessage struct {
 	Volumes   int       `json:"volumes,omitzero"` // of that archive
 }
 
-func (c *cli) verdict(name string, r verify.Report) error {
+func (c *cli) verdict(name string, r verify.Report) error { return c.sayVerdict(name, r, "") }
+
+func (c *cli) sayVerdict(name string, r verify.Report, by string) error {
 	signature := string(r.Signature)
 	if signature == "" {
 		signature = "invalid"
@@ -161,22 +190,47 @@ func (c *cli) verdict(name string, r verify.Report) error {
 		c.say("  problem: %s", findingLine(f))
 	}
 	if !r.OK {
-		return failure.New(failure.Corrupt, "%s does not verify: %d %s in %d entries", name, r.Total, plural(r.Total, "problem"), r.Entries).
-			WithHint("restore from another backup or another copy of this one, and make a new backup")
+		err := failure.New(failure.Corrupt, "%s does not verify: %s in %s", name, count(r.Total, "problem"), countOf(r.Entries, "entry", "entries"))
+		if r.OfArchive == r.Total {
+			return err.WithHint("its packs are sound: `lifeboat archive %s` makes the archive again", name)
+		}
+		return err.WithHint("restore from another backup or another copy of this one, and make a new backup")
 	}
-	c.say("%s: every byte matches: %s entries, %s; %s", name, plain.Number(int64(r.Entries)), plain.Size(r.Bytes), signatureWords(r))
+	c.say("%s: every byte matches: %s, %s; %s", name, countOf(r.Entries, "entry", "entries"), plain.Size(r.Bytes), signatureWords(r, by))
 	if r.Header.Volume != nil {
 		c.sayVolume(name, *r.Header.Volume)
 	}
 	return nil
 }
 
-func signatureWords(r verify.Report) string {
-	switch r.Signature {
-	case manifest.Authenticated:
+// signatureWords says who signed; by is the signer where that is not the vault that the backup lies in.
+func signatureWords(r verify.Report, by string) string {
+	switch {
+	case r.Signature == manifest.Authenticated && by != "":
+		return "authenticated: signed with " + by
+	case r.Signature == manifest.Authenticated:
 		return "authenticated: signed with the key of this vault"
-	case manifest.UnknownSigner:
+	case r.Signature == manifest.UnknownSigner:
 		return "signed by a key that is not known here (unknown signer)"
 	}
 	return "unsigned"
+}
+
+// fileSigner names the key of this machine's key ring that signed a file.
+func (c *cli) fileSigner(image verify.Image) string {
+	id := image.Seal().Signer.ID
+	for _, key := range c.ring() {
+		if manifest.KeyID(key.Public()) == id {
+			return "the key of vault " + key.Vault + ", which this machine has"
+		}
+	}
+	return ""
+}
+
+// signedBy names the signer of a backup that does not lie in the vault; "" of one that does.
+func (c *cli) signedBy(b *opened) string {
+	if b.session != nil {
+		return ""
+	}
+	return c.fileSigner(b.image)
 }

@@ -2,14 +2,13 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"time"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
@@ -33,7 +32,7 @@ func (c *cli) verifyDeep(ctx context.Context, given []string) error {
 		return err
 	}
 	defer s.close()
-	bySource, order, err := s.deep(ctx, given)
+	bySource, order, err := c.deep(ctx, s, given)
 	if err != nil {
 		return err
 	}
@@ -44,7 +43,7 @@ func (c *cli) verifyDeep(ctx context.Context, given []string) error {
 	for _, source := range order {
 		report, err := verify.Deep(ctx, s.vault, source, bySource[source], reporter.Add)
 		if err == nil {
-			err = s.damagedDeep(ctx, bySource[source], report)
+			err = c.weighDeep(ctx, s, bySource[source], report)
 		}
 		if err != nil {
 			reporter.Done()
@@ -74,7 +73,7 @@ func (c *cli) verifyDeep(ctx context.Context, given []string) error {
 }
 
 // deep finds the backups that are meant: the good ones of a source, or of all, or one of any name that `verify` takes.
-func (s *session) deep(ctx context.Context, given []string) (bySource map[backup.Source][]catalog.Record, order []backup.Source, err error) {
+func (c *cli) deep(ctx context.Context, s *session, given []string) (bySource map[backup.Source][]catalog.Record, order []backup.Source, err error) {
 	bySource = map[backup.Source][]catalog.Record{}
 	only := backup.Source("")
 	if len(given) == 1 {
@@ -87,7 +86,7 @@ func (s *session) deep(ctx context.Context, given []string) (bySource map[backup
 			}
 		}
 		if !isSource {
-			record, err := s.catalog.Find(ctx, given[0])
+			record, err := c.named(ctx, s, given[0])
 			if err == nil {
 				err = notGood(record)
 			}
@@ -125,20 +124,42 @@ func (s *session) has(ctx context.Context, source backup.Source) (bool, error) {
 	return false, nil
 }
 
-// damagedDeep writes into the records of backups that need damaged packs that nobody should count on them.
-func (s *session) damagedDeep(ctx context.Context, records []catalog.Record, report verify.DeepReport) error {
+// weighDeep writes into the records what was found: nobody should count on a backup that needs damaged packs, and one
+// whose packs were damaged and are not, and whose manifest is signed with the vault's key, counts again.
+func (c *cli) weighDeep(ctx context.Context, s *session, records []catalog.Record, report verify.DeepReport) error {
 	for _, record := range records {
 		n := report.Damaged[record.ID]
-		if n == 0 {
-			continue
-		}
-		_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
-			r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%d %s found on %s", n, plural(n, "problem"), time.Now().UTC().Format(time.RFC3339))
-			return nil
-		})
-		if err != nil {
-			return err
+		switch {
+		case n > 0:
+			of := catalog.DamagedPacks
+			if record.Damage != "" && record.DamageOf != catalog.DamagedPacks {
+				of = ""
+			}
+			if err := s.mark(ctx, record, n, of); err != nil {
+				return err
+			}
+		case record.Damage != "" && len(report.Problems) == 0:
+			if err := c.sound(ctx, s, record); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// sound takes the mark of damage from a backup whose packs are sound, where its archive can't be what is damaged.
+func (c *cli) sound(ctx context.Context, s *session, record catalog.Record) error {
+	if len(record.Archive.Files()) > 0 && record.DamageOf != catalog.DamagedPacks {
+		c.warn("backup %s stays marked as damaged: its archive was not read; `lifeboat verify %s` reads that too", record.ID, record.ID)
+		return nil
+	}
+	signature, err := verify.Signed(ctx, s.vault, record, s.trusted()...)
+	if err != nil {
+		return err
+	}
+	if signature != manifest.Authenticated {
+		c.warn("backup %s stays marked as damaged: it is not signed with the key of this vault", record.ID)
+		return nil
+	}
+	return s.proven(ctx, record, backup.ReRead)
 }

@@ -172,6 +172,9 @@ func Load(path string) (*Config, error) {
 		return nil, failure.New(failure.Usage, "read the configuration: %s is larger than %d bytes", path, maxFile)
 	}
 	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, failure.New(failure.Denied, "the configuration %s may not be read", path).WithHint("run lifeboat as the user that owns it, or make it readable: chmod u+r %s", path)
+	}
 	if err != nil {
 		return nil, failure.New(failure.Usage, "read the configuration: %w", err)
 	}

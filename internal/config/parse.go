@@ -141,8 +141,16 @@ func (r *reader) sources(v value) []Source {
 	for name, v := range r.named(v) {
 		t := r.open(v)
 		kind := r.kind(t.need("kind"))
-		if !slices.Contains(Kinds, kind) { // reported already; the rest is read as what it looks like
-			kind = t.looksLike()
+		if !slices.Contains(Kinds, kind) { // reported already
+			meant := closest(kind, Kinds)
+			switch {
+			case meant == "" && kind != "": // nobody knows what its other keys should be
+				sources = append(sources, Source{Name: backup.Source(name)})
+				continue
+			case meant == "":
+				meant = t.looksLike()
+			}
+			kind = meant
 		}
 		t.only(slices.Concat([]string{"kind"}, keys[kind], everyKind, []string{"notify", "link"}))
 		link := r.table(t.at("link"), "code")

@@ -122,6 +122,15 @@ func identity(etag string, size int64, modified time.Time) string {
 	return fmt.Sprintf("%s:%d:%d", etag, size, modified.Unix())
 }
 
+// identified gives what a store has answered its identity. An answer with the ETag and the size of the listed version is
+// that version, with its time: some stores' answers differ by a second from their listings.
+func identified(now *app.Object, listed app.Object, etag string) {
+	now.Identity = identity(etag, now.Size, now.Modified)
+	if was := etagOf(listed.Identity); was != "" && was == etag && listed.Size == now.Size {
+		now.Identity, now.Modified = listed.Identity, listed.Modified
+	}
+}
+
 // etagOf returns the ETag in an identity, or "".
 func etagOf(identity string) string {
 	for range 2 {
@@ -147,7 +156,7 @@ func (b *Bucket) Open(ctx context.Context, object app.Object) (app.Content, erro
 		Size: aws.ToInt64(answer.ContentLength), Modified: aws.ToTime(answer.LastModified).UTC(),
 		Media: media(answer.ContentType, answer.ContentEncoding, answer.ContentDisposition, answer.CacheControl, answer.Metadata),
 	}
-	now.Identity = identity(aws.ToString(answer.ETag), now.Size, now.Modified)
+	identified(&now, object, aws.ToString(answer.ETag))
 	return &remote{ReadCloser: guard.Body(answer.Body, patience), bucket: b, now: now}, nil
 }
 

@@ -53,7 +53,7 @@ func (b *Bucket) Head(ctx context.Context, object app.Object) (app.Description, 
 	}
 	d := app.Description{Object: object}
 	d.Object.Size, d.Object.Modified = aws.ToInt64(answer.ContentLength), aws.ToTime(answer.LastModified).UTC()
-	d.Object.Identity = identity(aws.ToString(answer.ETag), d.Object.Size, d.Object.Modified)
+	identified(&d.Object, object, aws.ToString(answer.ETag))
 	d.Object.Media = media(answer.ContentType, answer.ContentEncoding, answer.ContentDisposition, answer.CacheControl, answer.Metadata)
 	if answer.ChecksumCRC32 != nil && answer.ChecksumType != types.ChecksumTypeComposite {
 		d.CRC32, d.HasCRC32 = decodeCRC(*answer.ChecksumCRC32)

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"hash/crc32"
 	"net/http"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -115,5 +117,37 @@ func TestBucketArchived(t *testing.T) {
 	_, err := datasource.NewBucket(c, "files", "").Open(t.Context(), app.Object{Key: "a"})
 	if !errors.Is(err, app.ErrArchived) || failure.KindOf(err) != failure.Denied {
 		t.Error(err)
+	}
+}
+
+// TestBucketClocks: some stores' answers give another second than their listings. The ETag and the size say what version
+// it is.
+func TestBucketClocks(t *testing.T) {
+	listed := app.Object{Key: "a", Size: 5, Modified: time.Unix(1000, 0).UTC(), Identity: `"e":5:1000`}
+	for name, test := range map[string]struct {
+		etag, body string
+		same       bool
+	}{
+		"a second later": {`"e"`, "hello", true}, "another ETag": {`"f"`, "hello", false}, "another size": {`"e"`, "hell", false},
+	} {
+		c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("ETag", test.etag)
+			w.Header().Set("Last-Modified", time.Unix(1001, 0).UTC().Format(http.TimeFormat))
+			w.Header().Set("Content-Length", strconv.Itoa(len(test.body)))
+			_, _ = w.Write([]byte(test.body))
+		}))
+		b := datasource.NewBucket(c, "files", "")
+		content, err := b.Open(t.Context(), listed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := content.Now()
+		content.Close()
+		head, headErr := b.Head(t.Context(), listed)
+		for _, o := range []app.Object{now, head.Object} {
+			if same := o.Identity == listed.Identity && o.Modified.Equal(listed.Modified); same != test.same || err != nil || headErr != nil {
+				t.Errorf("%s: %+v, %v, %v", name, o, err, headErr)
+			}
+		}
 	}
 }

@@ -31,7 +31,7 @@ const (
 
 // Finding is the outcome of one check.
 type Finding struct {
-	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "vault", "store", "mail", "clock", "leftovers"
+	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "vault", "key", "store", "mail", "clock", "leftovers"
 	Subject string       `json:"subject"` // which one
 	Level   Level        `json:"level"`
 	Message string       `json:"message"`
@@ -51,7 +51,8 @@ type Source struct {
 type Patient struct {
 	Sources  []Source
 	Vault    *vault.Vault
-	VaultErr error // why it could not be opened
+	VaultErr error                  // why it could not be opened
+	Signer   func() (string, error) // finds the vault's signing key, without which no backup can be made
 	Stale    func(catalog.Lease) bool
 	Greet    func(ctx context.Context) error // the mail server; nil: mails are written to a folder
 	Now      func() time.Time

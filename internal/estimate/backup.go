@@ -216,18 +216,17 @@ func (b bill) assemble() Usage {
 	return first.Add(each).Add(Usage{Put: copied + literal, Get: 2 * literal, StoredBytes: b.All.Bytes + b.tail()})
 }
 
-// seal: record, lease, assembly.json, archive.json, snapshot.json; each archive looked at; packs listed against the
-// manifest; results read for findings and counts; findings and record written; left uploads and work files looked for,
-// lease given back (what is deleted costs nothing, but time). Seal.
+// seal: record, lease, archive.json, snapshot.json, findings; each archive, the manifest and its seal looked at; packs
+// listed against the manifest; lease and record read, record written. Pruning: what is condemned read; the records listed,
+// as long as nobody has looked for garbage; uploads listed. Left uploads and work files looked for, lease read and given
+// back (what is deleted costs nothing, but time). Seal.
 func (b bill) seal() Usage {
 	work := b.batches + 15
-	u := Usage{
-		Get: 5 + 1 + 3*b.batches + 5 + 1 + 2, Put: pages(b.Packs()) + 2 + 3 + pages(work), Transitions: 1,
-	}
+	u := Usage{Get: 5 + 3 + 2 + 1 + 2, Put: pages(b.Packs()) + 1 + 2 + 1 + pages(work), Transitions: 1}
 	if b.Archive {
 		u.Get++
 	}
-	return b.calls(1, u, b.entries(1)+float64(work)*putSeconds)
+	return b.calls(1, u, float64(work)*putSeconds)
 }
 
 // notify: record; the records twice; claim, link and outcome of one mail; the record updated. Notify, Done.

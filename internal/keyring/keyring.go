@@ -148,18 +148,27 @@ func Parse(data []byte) (Key, error) {
 	return k, nil
 }
 
-// All returns the public keys of the ring; files that are no keys are left out.
-func (r Ring) All() []ed25519.PublicKey {
+// Keys returns the keys of the ring; files that are no keys are left out.
+func (r Ring) Keys() []Key {
 	paths, _ := filepath.Glob(filepath.Join(r.Folder, "*.json"))
-	var keys []ed25519.PublicKey
+	var keys []Key
 	for _, path := range paths {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
 		if k, err := Parse(data); err == nil {
-			keys = append(keys, k.Public())
+			keys = append(keys, k)
 		}
+	}
+	return keys
+}
+
+// All returns the public keys of the ring.
+func (r Ring) All() []ed25519.PublicKey {
+	var keys []ed25519.PublicKey
+	for _, k := range r.Keys() {
+		keys = append(keys, k.Public())
 	}
 	return keys
 }

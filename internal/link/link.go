@@ -30,7 +30,7 @@ import (
 // Limits of a link.
 const (
 	DefaultTTL    = 7 * 24 * time.Hour
-	MaxMints      = 20 // downloads that one link starts
+	MaxMints      = 20 // downloads that one link starts, of each file of the archive
 	MaxWrongCodes = 10 // then the link is locked
 
 	minKey         = 16   // bytes
@@ -48,6 +48,7 @@ type Service struct {
 type Options struct {
 	TTL       time.Duration // DefaultTTL when zero
 	NeedsCode bool          // Mint asks for Code: the archive holds secrets
+	Files     int           // of the archive: the volumes of a split one; 0 is 1
 }
 
 // Link is what goes into a mail.
@@ -97,7 +98,7 @@ func (s *Service) newState(token string, source backup.Source, id backup.ID, rec
 	now := s.now().UTC().Truncate(time.Second)
 	return State{
 		Format: Format, ID: ID(token), Source: source, Backup: id, Recipient: recipient, Generation: generation,
-		Created: now, Expires: now.Add(o.TTL), MaxMints: MaxMints, NeedsCode: o.NeedsCode,
+		Created: now, Expires: now.Add(o.TTL), MaxMints: MaxMints * max(1, o.Files), NeedsCode: o.NeedsCode,
 	}
 }
 

@@ -126,6 +126,17 @@ func TestIssueIsIdempotent(t *testing.T) {
 	}
 }
 
+// TestDownloadsOfEachFile: all volumes of a split archive can be had, as often as one file.
+func TestDownloadsOfEachFile(t *testing.T) {
+	s, _ := newService(t)
+	for files, want := range map[int]int{0: link.MaxMints, 1: link.MaxMints, 25: 25 * link.MaxMints} {
+		l := issue(t, s, fmt.Sprint(files, "@example.org"), link.Options{Files: files})
+		if state, err := s.Lookup(t.Context(), l.Token.Reveal()); err != nil || state.MaxMints != want {
+			t.Errorf("%d files: %d downloads, want %d: %v", files, state.MaxMints, want, err)
+		}
+	}
+}
+
 func TestStateHoldsNoToken(t *testing.T) {
 	s, _ := newService(t)
 	l := issue(t, s, anna, link.Options{})

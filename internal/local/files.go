@@ -188,3 +188,10 @@ func syncFolder(dir string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
+
+// Exists reports whether a folder is a vault's already: Attach makes one of any other. What cannot be looked at counts as
+// there; Attach says why.
+func Exists(folder string) bool {
+	_, err := os.Stat(layout(folder).buckets())
+	return !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR)
+}

@@ -193,13 +193,15 @@ func (m Merged) sound(id string) bool {
 }
 
 // resolve finds where every pack lies. A merged pack may lie in a further one. The outermost object counts; where there
-// are several, the largest. An index that contradicts what is known of a pack counts for nothing there: the size of its
-// own object, and size and CRC-32 that its own index says.
+// are several, the largest. An index is doubted where it contradicts what is known of one of its packs: the size of its own
+// object, or its own index. No pack that lies elsewhere is looked for there, since the offsets of the others may be as wrong.
 func (p *Pool) resolve() {
 	holders := map[string][]holder{}
 	for _, id := range p.sortedIndexes() {
-		for _, held := range p.merged[id].Holds {
-			holders[held.ID] = append(holders[held.ID], holder{id, held})
+		holds := p.merged[id].Holds
+		doubted := slices.ContainsFunc(holds, func(h Held) bool { return !p.agrees(h) })
+		for _, held := range holds {
+			holders[held.ID] = append(holders[held.ID], holder{id, held, doubted})
 		}
 	}
 	p.spots = map[string]found{}
@@ -213,8 +215,9 @@ func (p *Pool) resolve() {
 
 // holder is the place of a pack in a merged one.
 type holder struct {
-	merged string
-	held   Held
+	merged  string
+	held    Held
+	doubted bool
 }
 
 func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]bool) (found, bool) {
@@ -226,9 +229,24 @@ func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]
 	}
 	asking[id] = true
 	defer delete(asking, id)
-	var best found
-	for _, h := range holders[id] {
-		if !p.agrees(h.held) {
+	best := p.within(holders[id], false, holders, asking)
+	if own, ok := p.objects[id]; ok && best.Key == "" {
+		best.Spot = Spot{Key: own.Key, Bytes: own.Size, Object: own.Size}
+	}
+	if best.Key == "" {
+		best = p.within(holders[id], true, holders, asking)
+	}
+	if best.Key == "" {
+		return found{}, false
+	}
+	p.spots[id] = best
+	return best, true
+}
+
+// within finds a pack in the largest of the merged packs that hold it, those that are doubted or the others.
+func (p *Pool) within(places []holder, doubted bool, holders map[string][]holder, asking map[string]bool) (best found) {
+	for _, h := range places {
+		if h.doubted != doubted {
 			continue
 		}
 		outer, ok := p.locate(h.merged, holders, asking)
@@ -240,14 +258,7 @@ func (p *Pool) locate(id string, holders map[string][]holder, asking map[string]
 			best = at
 		}
 	}
-	if own, ok := p.objects[id]; ok && best.Key == "" {
-		best.Spot = Spot{Key: own.Key, Bytes: own.Size, Object: own.Size}
-	}
-	if best.Key == "" {
-		return found{}, false
-	}
-	p.spots[id] = best
-	return best, true
+	return best
 }
 
 // agrees reports whether what an index says of a pack is what its own object and its own index say.

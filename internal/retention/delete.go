@@ -42,16 +42,17 @@ func (o Options) now() time.Time {
 }
 
 // Delete removes a backup and condemns the packs that no other backup of its source names; with o.Now they go too. It
-// holds the source's lease; Conflict when another run holds it, also the backup's own. Repeated after an interruption it
-// does the rest; of a backup that is gone there is nothing to do. Where it is not known what the other backups need no
-// pack goes, and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses to delete.
+// holds the source's lease; Conflict when another run holds it, also the backup's own, or may go on. Repeated after an
+// interruption it does the rest; of a backup that is gone there is nothing to do. Where it is not known what the other
+// backups need no pack goes, and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses
+// to delete. Of a record that cannot be read, which is removed like any other, Source and ID are enough.
 func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
 	c := catalog.New(v)
 	var freed Freed
-	err := holding(ctx, v, record.Source, "delete-"+record.ID, o, func(ctx context.Context, lost backup.ID) error {
-		err := closeLost(ctx, c, record.Source, lost, record.ID)
+	err := holding(ctx, v, record.Source, "delete-"+record.ID, o, func(ctx context.Context) error {
+		_, err := closeLost(ctx, v, record.Source, record.ID, o)
 		if err == nil {
-			err = nobodyGoesOn(ctx, c, record)
+			err = nobodyGoesOn(ctx, c, record, o)
 		}
 		if err == nil {
 			freed, err = remove(ctx, v, c, record, o)
@@ -62,13 +63,15 @@ func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Option
 }
 
 // nobodyGoesOn refuses, before anything is marked or withdrawn, while another run of the source was stopped and may go
-// on: it may name any pack.
-func nobodyGoesOn(ctx context.Context, c *catalog.Catalog, record catalog.Record) error {
+// on: it may name any pack. A damaged record is in the way of packs that go at once only: a sweep sees it too.
+func nobodyGoesOn(ctx context.Context, c *catalog.Catalog, record catalog.Record, o Options) error {
 	for r, err := range c.All(ctx, record.Source) {
-		if err != nil {
-			return err
-		}
-		if r.ID != record.ID && (r.Status == backup.Canceled || r.Status == backup.InProgress) {
+		switch {
+		case err != nil && failure.KindOf(err) == failure.Corrupt && (!o.Now || r.ID == record.ID):
+		case err != nil:
+			return unreadable(r, err)
+		case r.ID == record.ID:
+		case r.Status == backup.Canceled || r.Status == backup.InProgress:
 			return mayGoOn(r)
 		}
 	}
@@ -90,18 +93,17 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 	if err != nil && failure.KindOf(err) == failure.NotFound {
 		return Freed{}, nil // somebody else has finished it
 	}
-	if err != nil {
+	if err != nil && failure.KindOf(err) != failure.Corrupt { // a record that cannot be read cannot be marked
 		return Freed{}, err
 	}
 	if _, err := o.Links.Revoke(ctx, record.Source, record.ID); err != nil {
 		return Freed{}, err
 	}
-	for _, prefix := range []vault.Key{vault.Archive(record.Source, record.ID), vault.Snapshot(record.Source, record.ID), vault.Packs(record.Source)} {
-		if err := v.AbortAll(ctx, prefix); err != nil { // of a run that was stopped; the lease says that none is under way
-			return Freed{}, err
-		}
+	uploads := []vault.Key{vault.ArchiveFiles(record.Source, record.ID), vault.Snapshot(record.Source, record.ID), vault.Packs(record.Source)}
+	if err := v.AbortAll(ctx, uploads...); err != nil { // of a run that was stopped; the lease says that none is under way
+		return Freed{}, err
 	}
-	freed, err := sweep{vault: v, source: record.Source, now: o.now(), atOnce: o.Now}.run(ctx)
+	freed, err := sweep{vault: v, source: record.Source, except: record.ID, now: o.now(), atOnce: o.Now}.run(ctx)
 	if err != nil && !o.Now && unknown(err) {
 		freed.Kept, err = err, nil
 	}

@@ -297,7 +297,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	// A run that died holds it: its record is closed, since no later run would learn of it.
-	dead := catalog.Record{ID: archivetest.ID("dddddd"), Source: "photos", Status: backup.InProgress, Started: archivetest.Noon}
+	dead := catalog.Record{ID: archivetest.ID("dddddd"), Source: "photos", Status: backup.InProgress, Started: time.Now().Add(-25 * time.Hour)}
 	if err := w.catalog.Create(t.Context(), dead); err != nil {
 		t.Fatal(err)
 	}

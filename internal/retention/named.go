@@ -28,8 +28,9 @@ func named(ctx context.Context, v *vault.Vault, source backup.Source, except bac
 	var records []catalog.Record
 	for r, err := range catalog.New(v).All(ctx, source) {
 		switch {
+		case err != nil && failure.KindOf(err) == failure.Corrupt && r.ID == except && except != "": // it is being deleted
 		case err != nil:
-			return need{}, err
+			return need{}, unreadable(r, err)
 		case r.ID == except || r.Status == backup.Deleting:
 		case r.Status == backup.InProgress || r.Status == backup.Canceled:
 			return need{}, mayGoOn(r)
@@ -60,6 +61,15 @@ func named(ctx context.Context, v *vault.Vault, source backup.Source, except bac
 		})
 	}
 	return all, group.Wait()
+}
+
+// unreadable is why nothing goes while a record cannot be read.
+func unreadable(r catalog.Record, err error) error {
+	if failure.KindOf(err) != failure.Corrupt || r.ID == "" {
+		return err
+	}
+	return failure.New(failure.Corrupt, "find out which packs backup %s needs: %w", r.ID, err).
+		WithHint("once it is deleted, by `lifeboat delete %s`, what nobody else needs can go", r.ID)
 }
 
 // mayGoOn is why nothing goes while a run works, or was stopped and may go on.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
@@ -23,50 +25,67 @@ type Pruned struct {
 	Uploads      int // that nobody goes on with; the store does not say how large they were
 }
 
-// Prune sweeps the pool of a source, expires archives, and aborts uploads that are older than UploadTime. It holds the
-// source's lease, but for a dry run. Where the pool cannot be swept, because something of it cannot be read or a run may
-// go on, Freed.Kept says why and the rest is done all the same.
+// LookTime is how long AfterRun does not look for garbage of which nobody has said that it is there, such as packs of an
+// attempt that died before it wrote down what it had packed.
+const LookTime = 7 * 24 * time.Hour
+
+// Prune closes runs that died and that nobody can go on with, sweeps the pool of a source, expires archives, and aborts
+// uploads that are older than UploadTime. It holds the source's lease, but for a dry run. Where the pool cannot be swept,
+// because something of it cannot be read or a run may go on, Freed.Kept says why and the rest is done all the same.
 func Prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options) (Pruned, error) {
 	if o.DryRun {
-		return prune(ctx, v, source, o, true)
+		return pruneAll(ctx, v, source, o)
 	}
 	var pruned Pruned
-	err := holding(ctx, v, source, backup.ID("prune-"+source), o, func(ctx context.Context, lost backup.ID) (err error) {
-		if err := closeLost(ctx, catalog.New(v), source, lost, ""); err != nil {
+	err := holding(ctx, v, source, backup.ID("prune-"+source), o, func(ctx context.Context) error {
+		refused, err := closeLost(ctx, v, source, "", o)
+		if err != nil {
 			return err
 		}
-		pruned, err = prune(ctx, v, source, o, true)
+		pruned, err = pruneAll(ctx, v, source, o)
+		pruned.Refused += refused
 		return err
 	})
 	return pruned, err
 }
 
-// AfterRun is Prune at the end of a run that holds the source's lease and whose record is closed. The pool is looked
-// through only where something is condemned and due, or look says that there is new garbage, as after a merge; otherwise
-// three requests find that there is nothing to do. Its error makes no backup worse: it is to be logged.
-func AfterRun(ctx context.Context, v *vault.Vault, source backup.Source, look bool, o Options) (Pruned, error) {
-	if !look {
-		file, _, err := sweep{vault: v, source: source}.read(ctx)
-		if err != nil {
-			return Pruned{}, err
-		}
-		for _, c := range file.Objects {
-			look = look || !o.now().Before(c.Since.Add(Grace))
-		}
-	}
-	return prune(ctx, v, source, o, look)
-}
-
-func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options, look bool) (Pruned, error) {
+func pruneAll(ctx context.Context, v *vault.Vault, source backup.Source, o Options) (Pruned, error) {
 	var pruned Pruned
 	if err := expire(ctx, v, source, o, &pruned); err != nil {
 		return pruned, err
 	}
-	if err := abortOld(ctx, v, source, o, &pruned); err != nil {
-		return pruned, err
-	}
+	return pruned, prune(ctx, v, source, o, true, &pruned)
+}
+
+// AfterRun is Prune at the end of a run that holds the source's lease and whose record is closed. Archives are looked at
+// only where Options.ExpireArchive is set: one listing, and the record of each backup that has one. The pool is looked
+// through only where something is condemned and due, where nobody has looked for LookTime, or where look says that there
+// is new garbage, as after a merge. Otherwise two requests, and one more as long as nobody has ever looked, find that
+// there is nothing to do. Its error makes no backup worse: it is to be logged.
+func AfterRun(ctx context.Context, v *vault.Vault, source backup.Source, look bool, o Options) (Pruned, error) {
+	var pruned Pruned
+	s := sweep{vault: v, source: source, now: o.now()}
 	if !look {
-		return pruned, nil
+		var err error
+		if look, err = s.worthIt(ctx); err != nil {
+			return pruned, err
+		}
+	}
+	if o.ExpireArchive != nil {
+		if err := expire(ctx, v, source, o, &pruned); err != nil {
+			return pruned, err
+		}
+	}
+	err := prune(ctx, v, source, o, look, &pruned)
+	if err == nil && pruned.Kept != nil && unknown(pruned.Kept) {
+		err = s.looked(ctx) // each run would read all manifests until a person has dealt with it
+	}
+	return pruned, err
+}
+
+func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options, look bool, pruned *Pruned) error {
+	if err := abortOld(ctx, v, source, o, pruned); err != nil || !look {
+		return err
 	}
 	freed, err := sweep{vault: v, source: source, now: o.now(), atOnce: o.Now, dry: o.DryRun}.run(ctx)
 	freed.Refused += pruned.Refused
@@ -75,7 +94,7 @@ func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options,
 		freed.Kept, err = err, nil
 	}
 	pruned.Freed = freed
-	return pruned, err
+	return err
 }
 
 // expire gives up the archives whose time is over: in the record first, then their bytes. What no good record names,
@@ -86,13 +105,12 @@ func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options
 	if err != nil {
 		return err
 	}
-	for _, id := range order {
-		record, err := c.Record(ctx, source, id)
+	records, err := readSome(ctx, c, source, order)
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
 		switch {
-		case err != nil && unknown(err):
-			continue
-		case err != nil:
-			return err
 		case !record.Status.Good():
 			continue
 		case record.Archive.Key == "": // an earlier prune was stopped, or the making of an archive
@@ -110,9 +128,32 @@ func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options
 			}
 		}
 		pruned.Archives++
-		pruned.ArchiveBytes += sizes[id]
+		pruned.ArchiveBytes += sizes[record.ID]
 	}
 	return nil
+}
+
+// readers is how many records are read at the same time.
+const readers = 16
+
+// readSome reads the records of some backups. Of one that cannot be read nothing is known: it has no status.
+func readSome(ctx context.Context, c *catalog.Catalog, source backup.Source, ids []backup.ID) ([]catalog.Record, error) {
+	records := make([]catalog.Record, len(ids))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(readers)
+	for i, id := range ids {
+		group.Go(func() error {
+			record, err := c.Record(groupCtx, source, id)
+			if err != nil && !unknown(err) {
+				return err
+			}
+			if err == nil {
+				records[i] = record
+			}
+			return nil
+		})
+	}
+	return records, group.Wait()
 }
 
 // archives returns the backups of a source that have an archive in the vault, and the bytes of it, in one volume or

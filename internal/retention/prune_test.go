@@ -148,18 +148,17 @@ func TestOldUploads(t *testing.T) {
 	}
 }
 
-// TestAfterRun: where there is nothing to do, three requests show it; what is due goes; the lease stays the run's.
+// TestAfterRun: where there is nothing to do, three requests show it, and two once somebody has looked; what is due goes;
+// the lease stays the run's.
 func TestAfterRun(t *testing.T) {
 	w := newWorld(t)
-	if err := w.Delete(t.Context(), vault.Archive("photos", w.records["aaaaaa"].ID)); err != nil {
-		t.Fatal(err)
-	}
 	run := archivetest.ID("bbbbbb")
+	begun := time.Since(run.Time())
 	if _, err := w.catalog.Acquire(t.Context(), "photos", catalog.Lease{Run: run, Holder: "run"}, time.Now(), nil); err != nil {
 		t.Fatal(err)
 	}
 	var requests atomic.Int64
-	afterRun := func(look bool, later time.Duration) retention.Pruned {
+	after := func(look bool, o retention.Options) retention.Pruned {
 		t.Helper()
 		requests.Store(0)
 		w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
@@ -167,31 +166,38 @@ func TestAfterRun(t *testing.T) {
 			return next.RoundTrip(r)
 		})
 		defer w.Intercept(nil)
-		o := w.at(later)
-		o.ExpireArchive = func(catalog.Record) bool { return true }
 		pruned, err := retention.AfterRun(t.Context(), w.Vault, "photos", look, o)
 		if err != nil {
 			t.Error(err)
 		}
 		return pruned
 	}
-	if diff := cmp.Diff(retention.Pruned{}, afterRun(false, 0)); diff != "" || requests.Load() > 3 {
+	afterRun := func(look bool, later time.Duration) retention.Pruned {
+		t.Helper()
+		return after(look, w.at(later-begun))
+	}
+	if diff := cmp.Diff(retention.Pruned{}, afterRun(false, 0)); diff != "" || requests.Load() != 3 {
+		t.Errorf("%d requests\n%s", requests.Load(), diff)
+	}
+	o := w.at(-begun)
+	o.ExpireArchive = func(catalog.Record) bool { return false }
+	if diff := cmp.Diff(retention.Pruned{}, after(false, o)); diff != "" || requests.Load() != 5 { // of two records, one has an archive
 		t.Errorf("%d requests\n%s", requests.Load(), diff)
 	}
 	stray := strings.Repeat("a", 32)
 	if err := w.Create(t.Context(), vault.Pack("photos", stray), []byte("stray")); err != nil {
 		t.Fatal(err)
 	}
-	if pruned := afterRun(false, 0); pruned.Condemned != 0 {
+	if pruned := afterRun(false, retention.LookTime-time.Second); pruned.Condemned != 0 || requests.Load() != 3 {
 		t.Errorf("it looked for garbage: %+v", pruned)
 	}
-	if pruned := afterRun(true, 0); pruned.Condemned != 1 || pruned.Kept != nil {
+	if pruned := afterRun(true, begun); pruned.Condemned != 1 || pruned.Kept != nil { // the object is younger than the backups
 		t.Errorf("%+v", pruned)
 	}
-	if afterRun(false, 23*time.Hour); requests.Load() > 3 || !w.has(stray) {
+	if afterRun(false, begun+23*time.Hour); requests.Load() != 2 || !w.has(stray) {
 		t.Errorf("%d requests, though nothing is due", requests.Load())
 	}
-	if pruned := afterRun(false, 25*time.Hour); pruned.Packs != 1 || w.has(stray) {
+	if pruned := afterRun(false, begun+25*time.Hour); pruned.Packs != 1 || w.has(stray) {
 		t.Errorf("%+v", pruned)
 	}
 	if lease, held, err := w.catalog.Holder(t.Context(), "photos"); err != nil || !held || lease.Run != run {
@@ -204,6 +210,57 @@ func TestAfterRun(t *testing.T) {
 		t.Errorf("nothing can be read: %v", err)
 	}
 	w.Intercept(nil)
+}
+
+// TestLookAgain: garbage that nobody knows of, of an attempt that was killed, is found a week after the first backup or
+// after somebody has looked; where it cannot be looked for, a week later again.
+func TestLookAgain(t *testing.T) {
+	w := newWorld(t)
+	begun := time.Since(w.records["aaaaaa"].ID.Time())
+	stray := func(letter string) {
+		t.Helper()
+		if err := w.Create(t.Context(), vault.Pack("photos", strings.Repeat(letter, 32)), []byte("stray")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(later time.Duration) retention.Pruned {
+		t.Helper()
+		pruned, err := retention.AfterRun(t.Context(), w.Vault, "photos", false, w.at(later-begun))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pruned
+	}
+	const week = retention.LookTime
+	stray("a")
+	if pruned := at(week - time.Minute); pruned.Condemned != 0 {
+		t.Errorf("too early: %+v", pruned)
+	}
+	if pruned := at(week); pruned.Condemned != 1 {
+		t.Errorf("a week after the first backup: %+v", pruned)
+	}
+	if pruned := at(week + 25*time.Hour); pruned.Packs != 1 || pruned.Condemned != 0 {
+		t.Errorf("%+v", pruned)
+	}
+	stray("b")
+	if pruned := at(2*week + 24*time.Hour); pruned.Condemned != 0 {
+		t.Errorf("less than a week after the last look: %+v", pruned)
+	}
+	if err := w.Delete(t.Context(), vault.Pack("photos", w.shared)); err != nil {
+		t.Fatal(err)
+	}
+	if pruned := at(2*week + 26*time.Hour); failure.KindOf(pruned.Kept) != failure.NotFound {
+		t.Errorf("%+v", pruned)
+	}
+	if pruned := at(3*week + 25*time.Hour); pruned.Kept != nil {
+		t.Errorf("less than a week after the last look: %+v", pruned)
+	}
+	if err := w.Create(t.Context(), vault.Pack("photos", w.shared), w.objects[vault.Pack("photos", w.shared)]); err != nil {
+		t.Fatal(err)
+	}
+	if pruned := at(3*week + 27*time.Hour); pruned.Condemned != 1 {
+		t.Errorf("a week after the last look: %+v", pruned)
+	}
 }
 
 // TestFree: the packs of a failed run go, but for those that others name, and none where that is not known.

@@ -3,7 +3,9 @@ package retention
 import (
 	"cmp"
 	"context"
+	"path"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +38,8 @@ type Freed struct {
 // condemnedFile is vault.Condemned(source).
 type condemnedFile struct {
 	Format  int         `json:"lifeboat_condemned"`
-	Objects []condemned `json:"objects"` // in the order of keys
+	Looked  time.Time   `json:"looked,omitzero"` // when somebody last looked for garbage
+	Objects []condemned `json:"objects"`         // in the order of keys
 }
 
 type condemned struct {
@@ -54,13 +57,14 @@ const condemnedFormat = 1
 type sweep struct {
 	vault  *vault.Vault
 	source backup.Source
+	except backup.ID // a backup that is being deleted, or "": it needs nothing any more
 	now    time.Time
 	atOnce bool // without Grace
 	dry    bool // only says what would happen
 }
 
 func (s sweep) run(ctx context.Context) (Freed, error) {
-	all, err := named(ctx, s.vault, s.source, "")
+	all, err := named(ctx, s.vault, s.source, s.except)
 	if err != nil {
 		return Freed{}, err
 	}
@@ -74,6 +78,11 @@ func (s sweep) run(ctx context.Context) (Freed, error) {
 	garbage, missing := p.Garbage(all.packs)
 	if len(missing) > 0 { // it may lie in a merged pack that has lost its index
 		id := all.by[missing[0]]
+		if spot, found := p.Find(missing[0]); found {
+			return Freed{}, failure.New(failure.Corrupt, "the pack %s has another size or CRC-32 in %s than backup %s says, which needs it: nothing else goes while that is so",
+				missing[0], spot.Key, id).
+				WithHint("`lifeboat verify %s` says what is left of it; once it is deleted, what nobody else needs can go", id)
+		}
 		return Freed{}, failure.New(failure.NotFound, "the pack %s, which backup %s needs, is gone: nothing else goes while that is so", missing[0], id).
 			WithHint("`lifeboat verify %s` says what is left of it; once it is deleted, what nobody else needs can go", id)
 	}
@@ -97,21 +106,27 @@ func (s sweep) run(ctx context.Context) (Freed, error) {
 			waiting = append(waiting, c)
 		}
 	}
-	return s.carryOut(ctx, p, due, waiting, file, etag)
+	freed, waiting, err := s.carryOut(ctx, p, due, waiting)
+	if err != nil || s.dry {
+		return freed, err
+	}
+	if len(waiting) == 0 && len(all.packs) == 0 { // nothing of the source is left
+		return freed, s.forget(ctx, etag)
+	}
+	return freed, s.write(ctx, waiting, etag)
 }
 
-// carryOut deletes what is due and writes down what waits.
-func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condemned, before condemnedFile, etag string) (Freed, error) {
+// carryOut deletes what is due, and returns what waits then.
+func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condemned) (Freed, []condemned, error) {
 	var freed Freed
-	var err error
 	if s.dry {
 		for _, c := range due {
 			freed.gone(c)
 		}
 	} else if len(due) > 0 {
-		var kept []condemned
-		if kept, err = s.delete(ctx, p, due, &freed); err != nil {
-			return freed, err
+		kept, err := s.delete(ctx, p, due, &freed)
+		if err != nil {
+			return freed, nil, err
 		}
 		waiting = append(waiting, kept...)
 	}
@@ -122,10 +137,7 @@ func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condem
 			freed.Due = at
 		}
 	}
-	if s.dry {
-		return freed, nil
-	}
-	return freed, s.write(ctx, waiting, before, etag)
+	return freed, waiting, nil
 }
 
 func (f *Freed) gone(c condemned) {
@@ -214,22 +226,66 @@ func (s sweep) read(ctx context.Context) (condemnedFile, string, error) {
 	return file, etag, err
 }
 
-// write replaces the list that was read; there is none where nothing is condemned.
-func (s sweep) write(ctx context.Context, waiting []condemned, before condemnedFile, etag string) error {
-	if len(waiting) == 0 {
-		if etag == "" {
-			return nil
-		}
-		return s.vault.Delete(ctx, vault.Condemned(s.source))
-	}
+// write replaces the list that was read, and says that the pool was looked through.
+func (s sweep) write(ctx context.Context, waiting []condemned, etag string) error {
 	slices.SortFunc(waiting, func(a, b condemned) int { return cmp.Compare(a.Key, b.Key) })
-	if etag != "" && slices.Equal(waiting, before.Objects) {
-		return nil
-	}
 	cond := vault.IfAbsent()
 	if etag != "" {
 		cond = vault.IfMatch(etag)
 	}
-	_, err := s.vault.PutJSON(ctx, vault.Condemned(s.source), condemnedFile{condemnedFormat, waiting}, cond)
+	file := condemnedFile{condemnedFormat, s.now.Round(0).UTC(), append([]condemned{}, waiting...)}
+	_, err := s.vault.PutJSON(ctx, vault.Condemned(s.source), file, cond)
 	return err
+}
+
+// forget removes the list that was read.
+func (s sweep) forget(ctx context.Context, etag string) error {
+	if etag == "" {
+		return nil
+	}
+	return s.vault.Delete(ctx, vault.Condemned(s.source))
+}
+
+// looked writes down that somebody looked, and nothing else.
+func (s sweep) looked(ctx context.Context) error {
+	file, etag, err := s.read(ctx)
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, file.Objects, etag)
+}
+
+// worthIt reports whether something is condemned and due, or nobody has looked for LookTime; where nobody ever has, since
+// the first backup of the source.
+func (s sweep) worthIt(ctx context.Context) (bool, error) {
+	file, _, err := s.read(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, c := range file.Objects {
+		if !s.now.Before(c.Since.Add(Grace)) {
+			return true, nil
+		}
+	}
+	since := file.Looked
+	if since.IsZero() {
+		if since, err = s.first(ctx); err != nil || since.IsZero() {
+			return false, err
+		}
+	}
+	return !s.now.Before(since.Add(LookTime)), nil
+}
+
+// first returns when the oldest backup of the source began; zero where it has none.
+func (s sweep) first(ctx context.Context) (time.Time, error) {
+	for info, err := range s.vault.List(ctx, vault.Records(s.source)) {
+		if err != nil {
+			return time.Time{}, err
+		}
+		name := strings.TrimSuffix(path.Base(string(info.Key)), ".json")
+		if id, err := backup.ParseID(name); err == nil {
+			return id.Time(), nil
+		}
+	}
+	return time.Time{}, nil
 }

@@ -3,6 +3,7 @@ package retention_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"lifeboat/internal/retention"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
+	"lifeboat/internal/zipfmt"
 )
 
 // at returns options with a clock that stands that long after now.
@@ -85,9 +87,12 @@ func TestTwoPhases(t *testing.T) {
 		t.Error(diff)
 	}
 	w.gone("aaaaaa")
+	if _, err := w.delete("bbbbbb"); err != nil {
+		t.Fatal(err)
+	}
 	for _, key := range w.Keys(t) {
 		if strings.Contains(key, "condemned") {
-			t.Errorf("left behind: %s", key)
+			t.Errorf("left behind, though nothing of the source is: %s", key)
 		}
 	}
 }
@@ -215,10 +220,19 @@ func TestDeleteBesideDamage(t *testing.T) {
 	for name, key := range map[string]func(*world) vault.Key{
 		"a pack of another is gone":       func(w *world) vault.Key { return vault.Pack("photos", w.shared) },
 		"the manifest of another is gone": func(w *world) vault.Key { return vault.Manifest("photos", w.records["bbbbbb"].ID) },
+		"the record of another is damaged": func(w *world) vault.Key {
+			key := vault.Record("photos", w.records["bbbbbb"].ID)
+			if _, err := w.Put(t.Context(), key, []byte("{"), vault.Always()); err != nil {
+				t.Fatal(err)
+			}
+			return ""
+		},
 	} {
 		w := newWorld(t)
-		if err := w.Delete(t.Context(), key(w)); err != nil {
-			t.Fatal(err)
+		if key := key(w); key != "" {
+			if err := w.Delete(t.Context(), key); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if freed, err := w.delete("aaaaaa"); err == nil || failure.HintOf(err) == "" || freed.Packs != 0 || !w.has(w.own) {
 			t.Errorf("%s, at once: %+v, %v", name, freed, err)
@@ -609,5 +623,49 @@ func (w *world) intactQuickly(b *archivetest.Backup) {
 	deep, err := verify.Deep(w.t.Context(), w.Vault, "photos", []catalog.Record{w.records[letters]}, nil)
 	if err != nil || !deep.OK() {
 		w.t.Fatalf("%s does not verify deeply: %v, %v", letters, deep.Problems, err)
+	}
+}
+
+// TestForgedIndex: an index that says of a pack what no manifest says makes nothing garbage that is needed, at once or
+// ever. Where only the manifest contradicts it, the sweep waits until a person has looked.
+func TestForgedIndex(t *testing.T) {
+	for name, change := range map[string]func(*manifest.Pack){
+		"size":   func(p *manifest.Pack) { p.Bytes = 100 },
+		"CRC-32": func(p *manifest.Pack) { p.CRC32++ },
+	} {
+		w := newWorld(t)
+		b := big(t, "eeeeee", 1, 2)
+		w.store(b)
+		first, second := w.packOf(b.Order[0]), w.packOf(b.Order[1])
+		change(&first)
+		forged := pool.Merged{Format: pool.Format, Holds: []pool.Held{{Pack: first}, {Pack: second, Offset: first.Bytes}}}
+		forged.Pack = manifest.Pack{
+			ID: pool.MergedID([]string{first.ID, second.ID}), Bytes: first.Bytes + second.Bytes,
+			CRC32: manifest.CRC(zipfmt.CombineCRC(uint32(first.CRC32), uint32(second.CRC32), second.Bytes)),
+		}
+		index, err := json.MarshalIndent(forged, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(
+			w.Create(t.Context(), vault.Pack("photos", forged.Pack.ID), make([]byte, forged.Pack.Bytes)),
+			w.Create(t.Context(), vault.Merge("photos", forged.Pack.ID), append(index, '\n')),
+		); err != nil {
+			t.Fatal(err)
+		}
+		for _, later := range []time.Duration{0, 25 * time.Hour, 50 * time.Hour} {
+			o := w.at(later)
+			o.Now = later > 0
+			pruned, err := retention.Prune(t.Context(), w.Vault, "photos", o)
+			doubted := name == "CRC-32" && failure.KindOf(pruned.Kept) == failure.Corrupt && failure.HintOf(pruned.Kept) != ""
+			if err != nil || !doubted && (name != "size" || pruned.Kept != nil) {
+				t.Errorf("%s: %+v, %v", name, pruned, err)
+			}
+			for _, id := range b.Order {
+				if !w.has(id) {
+					t.Errorf("%s, after %s: the pack %s is gone", name, later, id)
+				}
+			}
+		}
 	}
 }

@@ -222,7 +222,7 @@ func (n *Notifier) link(ctx context.Context, record catalog.Record, source confi
 	if n.Config.Serve.PublicURL == "" {
 		return notify.Link{}, nil
 	}
-	made, err := n.Links().Issue(ctx, record.Source, record.ID, to, link.Options{NeedsCode: record.Secrets && source.Link.Code})
+	made, err := n.Links().Issue(ctx, record.Source, record.ID, to, link.Options{NeedsCode: record.Secrets && source.Link.Code, Files: len(record.Archive.Files())})
 	if err != nil {
 		return notify.Link{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
 
 	"lifeboat/internal/failure"
 	"lifeboat/internal/secret"
@@ -59,6 +60,7 @@ func (s Store) config(ctx context.Context) (aws.Config, error) {
 	}
 	options := []func(*awsconfig.LoadOptions) error{
 		awsconfig.WithRetryMaxAttempts(retries),
+		awsconfig.WithLogger(logging.Nop{}), // what it would write to standard error comes back as an error too
 		awsconfig.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 			t.ResponseHeaderTimeout = 10 * time.Minute // the store answers a large Complete late
 			t.MaxIdleConnsPerHost = 64

@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -128,6 +129,27 @@ func (d *deep) manifest(ctx context.Context, record catalog.Record) (map[string]
 		return nil, failure.New(failure.Corrupt, "the record names a manifest with the SHA-256 %s, the vault has %s", record.Manifest.SHA256, m.Digest())
 	}
 	return m.Packs, nil
+}
+
+// Signed says who signed the manifest of a backup in the vault, without a look at its packs. One that does not match its
+// seal or its record is Corrupt.
+func Signed(ctx context.Context, v *vault.Vault, record catalog.Record, trusted ...ed25519.PublicKey) (manifest.Authenticity, error) {
+	image, err := sealed(ctx, v, record.Source, record.ID)
+	if err != nil {
+		return "", err
+	}
+	m, body, err := image.Manifest(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	if err := m.Skip(); err != nil {
+		return "", err
+	}
+	if m.Digest() != record.Manifest.SHA256 {
+		return "", failure.New(failure.Corrupt, "the record names a manifest with the SHA-256 %s, the vault has %s", record.Manifest.SHA256, m.Digest())
+	}
+	return image.Seal().Check(m, image.Seal().Manifest.Entries, trusted...) // the digest covers the entries
 }
 
 // object is an object of the store and the packs that lie in it.

@@ -45,7 +45,7 @@ func OpenFile(ctx context.Context, path string) (Image, io.Closer, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, failure.New(failure.NotFound, "there is no file %s", path)
 	case errors.Is(err, fs.ErrPermission):
-		return nil, nil, failure.New(failure.Denied, "open the archive: %w", err)
+		return nil, nil, unreadable(path)
 	case err != nil:
 		return nil, nil, fmt.Errorf("open the archive: %w", err)
 	case !info.Mode().IsRegular():
@@ -53,7 +53,7 @@ func OpenFile(ctx context.Context, path string) (Image, io.Closer, error) {
 	}
 	file, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
-		err = failure.New(failure.Denied, "%w", err)
+		return nil, nil, unreadable(path)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the archive: %w", err)
@@ -64,6 +64,10 @@ func OpenFile(ctx context.Context, path string) (Image, io.Closer, error) {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return fileImage{f}, file, nil
+}
+
+func unreadable(path string) error {
+	return failure.New(failure.Denied, "the file %s may not be read", path).WithHint("make it readable for you: chmod u+r %s", path)
 }
 
 type localFile struct {

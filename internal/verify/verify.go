@@ -25,6 +25,7 @@ type Report struct {
 	Bytes     int64         // of contents
 	Problems  []app.Finding // the first MaxProblems
 	Total     int           // of all problems
+	OfArchive int           // how many of them concern the archive in the vault, not the packs
 
 	tell func(app.Finding)
 }
@@ -165,9 +166,11 @@ func Backup(ctx context.Context, v *vault.Vault, record catalog.Record, o Option
 	}
 	report.named(packs, record, "manifest")
 	if record.Archive.Key != "" {
+		ofPacks := report.Total
 		if err := archiveToo(ctx, v, record, packs, o, &report); err != nil {
 			return report, err
 		}
+		report.OfArchive = report.Total - ofPacks
 	}
 	report.OK = report.Total == 0
 	return report, nil

@@ -127,6 +127,7 @@ func (c *checker) directory(d directory, at int64) (bool, error) {
 		return false, err
 	}
 	if d.disk != 0 || d.startDisk != 0 || d.here != d.entries {
+		c.report.Several = d.disk != 0 || d.startDisk != 0
 		c.report.reject(Structure, -1, "the end record is of an archive in several parts")
 	}
 	switch {
@@ -166,6 +167,7 @@ func (c *checker) zip64(d directory, at int64) (directory, int64, bool, error) {
 	disk, parts := binary.LittleEndian.Uint32(locator[4:]), binary.LittleEndian.Uint32(locator[16:])
 	place := binary.LittleEndian.Uint64(locator[8:])
 	if disk != 0 || parts != 1 {
+		c.report.Several = true
 		c.report.reject(Structure, -1, "the ZIP64 locator is of an archive in several parts")
 	}
 	from := at - locatorLength - end64Length

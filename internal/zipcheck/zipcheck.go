@@ -80,6 +80,9 @@ const (
 	ReadError     Word = "read-error"
 )
 
+// Method reports whether a word is the reason for a compression that is not read.
+func (w Word) Method() bool { return strings.HasPrefix(string(w), "method-") }
+
 // method is the reason for a compression that is not read.
 func method(n uint16) Word { return Word(fmt.Sprintf("method-%d", n)) }
 
@@ -182,6 +185,7 @@ type Report struct {
 	Comment string       // of the archive, as it stands there
 	Prefix  int64        // bytes before the first entry
 	Bytes   int64        // of all contents, as declared; after Read, as found
+	Several bool         // its end says that it is one of several parts, which are not read
 
 	source *source
 	order  []int // of the entries' offsets

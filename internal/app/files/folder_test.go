@@ -168,7 +168,7 @@ func TestFolderFails(t *testing.T) {
 
 func TestEmptyFolder(t *testing.T) {
 	s, _ := snapshot(t, files.Options{Path: t.TempDir()})
-	if diff := cmp.Diff([]string{"note empty "}, s.findings); diff != "" || len(s.documents) != 1 || len(s.objects) != 0 {
+	if diff := cmp.Diff([]string{"problem empty "}, s.findings); diff != "" || len(s.documents) != 1 || len(s.objects) != 0 {
 		t.Errorf("%+v\n%s", s, diff)
 	}
 }

@@ -124,7 +124,11 @@ func (l *listing) conclude(place string) {
 			l.problem("unmatched", p.text, "the include pattern matches nothing in %s, or only what is excluded: correct it or remove it", place)
 		}
 	}
-	if l.counts.Files == 0 && l.left == 0 {
+	switch {
+	case l.counts.Files > 0 || l.left > 0:
+	case l.counts.Directories+l.counts.Symlinks+int64(l.special) == 0 && len(l.filter.include)+len(l.filter.exclude) == 0:
+		l.problem("empty", "", "there is nothing at all in %s: is it the right place, and is the volume mounted?", place)
+	default:
 		l.note("empty", "", "there are no files in %s: if that is wrong, is the volume mounted?", place)
 	}
 }
