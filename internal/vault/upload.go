@@ -61,7 +61,7 @@ func (v *Vault) UploadPart(ctx context.Context, u Upload, number int, body []byt
 		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, PartNumber: new(int32(number)),
 		Body: bytes.NewReader(body), ContentLength: new(int64(len(body))),
 		ChecksumAlgorithm: types.ChecksumAlgorithmCrc32, ChecksumCRC32: new(EncodeCRC(crc)),
-	})
+	}, v.unsigned)
 	if err != nil {
 		return Part{}, wrap(err, "write part %d of %s", number, u.Key)
 	}

@@ -110,7 +110,7 @@ func (v *Vault) Put(ctx context.Context, key Key, body []byte, cond Condition) (
 	sent := 0
 	err := retryRace(ctx, func() error {
 		in.Body = bytes.NewReader(body)
-		out, err := v.client.PutObject(ctx, in, counting(&sent))
+		out, err := v.client.PutObject(ctx, in, counting(&sent), v.unsigned)
 		if err == nil {
 			etag = aws.ToString(out.ETag)
 		}
