@@ -21,7 +21,7 @@ var quick = []experiment{
 }
 
 const (
-	floor   = 5 * mib          // of what the store copies where speed is preferred, as package estimate has it
+	floor   = 5 * mib         // of what the store copies where speed is preferred, as package estimate has it
 	repeats = 8 * time.Second // how long a measurement is repeated
 )
 
