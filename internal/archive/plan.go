@@ -11,6 +11,7 @@ package archive
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"lifeboat/internal/failure"
@@ -242,7 +243,7 @@ func split(p Part, most int64) []Part {
 	return parts
 }
 
-// take returns a literal of so many bytes off the front of ranges, and what is left of them.
+// take returns a literal of so many bytes off the front of ranges, which it shortens, and what is left of them.
 func take(ranges []Range, want int64) (part Part, rest []Range) {
 	for part.Size < want {
 		n := min(want-part.Size, ranges[0].Length)
@@ -251,7 +252,7 @@ func take(ranges []Range, want int64) (part Part, rest []Range) {
 			ranges = ranges[1:]
 			continue
 		}
-		ranges = append([]Range{ranges[0].part(n, ranges[0].Length-n)}, ranges[1:]...)
+		ranges[0] = ranges[0].part(n, ranges[0].Length-n)
 	}
 	return part, ranges
 }
@@ -267,6 +268,7 @@ func equal(ranges []Range, size int64) ([]Part, error) {
 			WithHint("set `split:` in the source's settings")
 	}
 	var parts []Part
+	ranges = slices.Clone(ranges)
 	for size > 0 {
 		var part Part
 		part, ranges = take(ranges, min(one, size))
