@@ -181,7 +181,7 @@ func TestBudget(t *testing.T) {
 		most   int
 	}{
 		"just enough":     {of(budget, 6<<20), true, budget},
-		"fragments":       {of(40_000, 6<<20), false, 9_000},
+		"fragments":       {of(90_000, 6<<20), false, 9_000},
 		"very many tiny":  {of(150_000, 20<<10), false, 500},
 		"10 TB in packs":  {of(2_400, 4<<30), true, 2_400},
 		"48 TB in packs":  {of(9_400, 5<<30), true, 9_400},
