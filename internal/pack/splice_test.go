@@ -540,9 +540,9 @@ func TestDies(t *testing.T) {
 	b.put("large 3", 12*mib)
 	items := b.list(10 * mib)
 	died := errors.New("dead")
-	step := int64(3)
+	step := int64(5)
 	if testing.Short() {
-		step = 7
+		step = 11
 	}
 	for _, after := range []bool{false, true} {
 		for n, ended := int64(1), false; !ended; n += step {
