@@ -12,7 +12,7 @@ import (
 // Limits of a manifest. They lie beyond what any store takes; they keep sums of hostile numbers from overflowing and
 // hostile lists from filling memory.
 const (
-	maxPacks   = 1 << 19
+	maxPacks   = 1 << 18
 	maxArchive = 1 << 50 // bytes of an archive, of a pack, and of all contents together
 	maxRatio   = 1032    // of deflate
 	packIDSize = 32      // hex digits
