@@ -16,7 +16,7 @@ const (
 	literalPart   = 16 << 20 // of what is read, in packs and archives: pack/layout.go, archive/plan.go
 	onePart       = 42 << 20 // the largest pack that is one PUT: pack/batch.go
 	copiedPart    = 1 << 30  // of an archive; 64 MiB where speed counts
-	fastPart      = 64 << 20
+	fastPart      = 32 << 20
 	archivePieces = 1_000 // copied parts that a large archive is cut into at least
 	largestPart   = 5 << 30
 	fewBatches    = 40 // of the inline Map: step/plan.go

@@ -297,8 +297,7 @@ func (p *Planner) keep(entries []manifest.Entry) error {
 	return nil
 }
 
-// loosen holds entries back until it is clear whether they are packed anew. One whose body lies elsewhere, and one
-// that is too large to pass through compute, stays.
+// loosen holds entries back until it is clear whether they are packed anew. One whose body lies elsewhere stays.
 func (p *Planner) loosen(entries []manifest.Entry) error {
 	for _, e := range entries {
 		if e.BodyPlace != nil {

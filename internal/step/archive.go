@@ -3,19 +3,13 @@ package step
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/rand"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"iter"
-	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"lifeboat/events"
-	"lifeboat/internal/app"
 	"lifeboat/internal/archive"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -101,7 +95,7 @@ type list struct{ manifest, seal, file vault.Key }
 // one plans one file.
 func (p *archivePlan) one(ctx context.Context, n int, l list) (volumeFile, error) {
 	layout := archive.NewLayout(p.pool)
-	m, body, err := p.open(ctx, l.manifest)
+	m, body, err := p.work.list(ctx, l.manifest)
 	if err != nil {
 		return volumeFile{}, err
 	}
@@ -129,19 +123,6 @@ func (p *archivePlan) one(ctx context.Context, n int, l list) (volumeFile, error
 	return volumeFile{Key: l.file, Bytes: layout.Size, CRC32: manifest.CRC(layout.CRC32), Parts: len(parts), Entries: m.Sum().Entries}, err
 }
 
-func (p *archivePlan) open(ctx context.Context, key vault.Key) (*manifest.Reader, io.Closer, error) {
-	body, err := p.work.open(ctx, key, 0, -1)
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := manifest.Open(body)
-	if err != nil {
-		body.Close()
-		return nil, nil, err
-	}
-	return m, body, nil
-}
-
 // tail writes what follows the packs, and returns where it lies once it is closed. m has been read to its end.
 func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reader, layout *archive.Layout) (at archive.Range, closeIt func() error, err error) {
 	seal, err := p.bytes(ctx, l.seal)
@@ -161,7 +142,7 @@ func (p *archivePlan) tail(ctx context.Context, n int, l list, m *manifest.Reade
 		return at, nil, err
 	}
 	defer gzip.Close()
-	again, body, err := p.open(ctx, l.manifest)
+	again, body, err := p.work.list(ctx, l.manifest)
 	if err != nil {
 		return at, nil, err
 	}
@@ -361,268 +342,4 @@ func (s *Steps) reread(ctx context.Context, f volumeFile) (uint32, error) {
 	sum := crc32.NewIEEE()
 	_, err = io.Copy(sum, body)
 	return sum.Sum32(), err
-}
-
-// MakeArchive makes the archive of a backup again, or for the first time: the same bytes whenever it is made. It holds
-// the source's lease while it works.
-func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup.ID) (catalog.Record, error) {
-	record, err := s.catalog().Record(ctx, source, id)
-	if err != nil {
-		return record, err
-	}
-	if !record.Status.Good() {
-		return record, failure.New(failure.Usage, "the backup %s is %s: there is nothing to make an archive of", id, record.Status)
-	}
-	if _, err := s.trusted(ctx, record); err != nil { // what it lists is signed below, in volumes
-		return record, fmt.Errorf("the manifest of %s: %w", id, err)
-	}
-	lease := events.Run{ID: backup.NewID(s.Now()), Source: source} // nobody's id: two at the same archive must not share it
-	if err := s.hold(ctx, lease); err != nil {
-		return record, err
-	}
-	working, stop := s.keep(ctx, lease)
-	w := s.work(events.Run{ID: id, Source: source}, "archive-"+strings.ToLower(rand.Text()[:10]))
-	made, err := s.makeAndName(working, w, lease, record.Archive.Split)
-	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
-		err = failure.New(failure.Conflict, "%w", lost)
-	}
-	stop()
-	if err == nil {
-		record = made
-	}
-	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	s.recent.forget(vault.Work(source, id, ""))
-	return record, errors.Join(err, s.Vault.AbortAll(clean, vault.ArchiveFiles(source, id)),
-		s.Vault.DeleteAll(clean, vault.Work(source, id, "")), s.release(clean, source, lease.ID)) // what a killed call left goes too
-}
-
-// makeAndName makes an archive and names it in the record, once it is proven.
-func (s *Steps) makeAndName(ctx context.Context, w work, lease events.Run, split int64) (catalog.Record, error) {
-	file, err := s.makeArchive(ctx, w, lease, split)
-	if err != nil {
-		return catalog.Record{}, err
-	}
-	proof, err := s.prove(ctx, w.run, file)
-	if err == nil {
-		err = s.Vault.Sync(ctx)
-	}
-	if err == nil {
-		err = s.hold(ctx, lease)
-	}
-	if err != nil {
-		return catalog.Record{}, err
-	}
-	return s.catalog().Update(ctx, w.run.Source, w.run.ID, func(r *catalog.Record) error {
-		if !r.Status.Good() {
-			return failure.New(failure.Conflict, "the backup %s is %s by now", r.ID, r.Status)
-		}
-		r.Archive = file.record(s.Now().UTC())
-		if r.DamageOf == catalog.DamagedArchive {
-			r.Damage, r.DamageOf = "", ""
-		}
-		if r.Proof == "" && r.Damage == "" {
-			r.Proof = proof
-		}
-		return nil
-	})
-}
-
-func (s *Steps) makeArchive(ctx context.Context, w work, lease events.Run, split int64) (archiveFile, error) {
-	packs, err := pool.Open(ctx, s.Vault, w.run.Source)
-	if err != nil {
-		return archiveFile{}, err
-	}
-	file, err := s.planArchive(ctx, w, packs, split)
-	if err != nil {
-		return file, err
-	}
-	var bytes int64
-	for _, f := range file.Files {
-		bytes += f.Bytes
-	}
-	s.phase("assemble", 0, bytes)
-	at := events.Assembly{}
-	for !at.Done {
-		if at, err = s.join(ctx, w, file, at); err != nil {
-			return file, err
-		}
-		if err := s.renew(ctx, lease); err != nil {
-			return file, err
-		}
-	}
-	return file, nil
-}
-
-// volumes cuts the entries into volumes and writes the signed list of each. A list that is there already, of the same
-// entries, is kept as it is: a compressor may make other bytes another day.
-func (p *archivePlan) volumes(ctx context.Context, split int64) ([]list, error) {
-	header, cuts, err := p.cut(ctx, split)
-	if err != nil {
-		return nil, err
-	}
-	source, id := p.work.run.Source, p.work.run.ID
-	all := make([]manifest.VolumeFile, len(cuts))
-	lists := make([]list, len(cuts))
-	for i, c := range cuts {
-		lists[i] = list{vault.VolumeManifest(source, id, i+1), vault.VolumeSeal(source, id, i+1), vault.ArchiveVolume(source, id, i+1)}
-		all[i] = manifest.VolumeFile{Name: path.Base(string(lists[i].file)), Entries: c.entries, Data: c.data}
-	}
-	m, body, err := p.steps.openManifest(ctx, source, id)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	next, stop := iter.Pull2(m.Entries())
-	defer stop()
-	for i, c := range cuts {
-		header.Volume = &manifest.Volume{Number: i + 1, All: all}
-		if err := p.writeVolume(ctx, lists[i], header, m, c, next); err != nil {
-			return nil, err
-		}
-	}
-	return lists, nil
-}
-
-// volumeCut is the entries of one volume.
-type volumeCut struct {
-	entries int
-	data    int64
-	packs   map[string]bool
-}
-
-// cut decides where the volumes begin: each has at most split bytes, unless a single entry has more.
-func (p *archivePlan) cut(ctx context.Context, split int64) (manifest.Header, []volumeCut, error) {
-	m, body, err := p.steps.openManifest(ctx, p.work.run.Source, p.work.run.ID)
-	if err != nil {
-		return manifest.Header{}, nil, err
-	}
-	defer body.Close()
-	const frame = 64 << 10 // end records, README, seal, head of the manifest
-	var cuts []volumeCut
-	var size int64
-	for e, err := range m.Entries() {
-		if err != nil {
-			return m.Header, nil, err
-		}
-		data := e.Zip().LocalSize() + e.StoredSize()
-		cost := data + 2*int64(len(e.Path)) + 600 // its central header, its line and that of its pack, uncompressed
-		if n := len(cuts); n == 0 || size+cost > split-frame && cuts[n-1].entries > 0 {
-			cuts, size = append(cuts, volumeCut{packs: map[string]bool{}}), int64(len(m.RawHeader))*2
-		}
-		size += cost
-		c := &cuts[len(cuts)-1]
-		c.entries++
-		c.data += data
-		c.packs[e.Header.Pack], c.packs[e.Body().Pack] = true, true
-	}
-	if len(cuts) == 0 {
-		cuts = []volumeCut{{}}
-	}
-	return m.Header, cuts, nil
-}
-
-func (p *archivePlan) writeVolume(ctx context.Context, l list, header manifest.Header, m *manifest.Reader, c volumeCut, next func() (manifest.Entry, error, bool)) error {
-	out := &writer{recent: &p.steps.recent, key: l.manifest}
-	out.Writer = p.work.vault.NewWriter(ctx, l.manifest, vault.IfAbsent())
-	list, err := func() (manifest.Sum, error) {
-		volume, err := manifest.NewWriter(out, header)
-		if err != nil {
-			return manifest.Sum{}, err
-		}
-		for _, id := range m.PackOrder {
-			if c.packs[id] {
-				if err := volume.Pack(m.Packs[id]); err != nil {
-					return manifest.Sum{}, err
-				}
-			}
-		}
-		for range c.entries {
-			e, err, ok := next()
-			if err == nil && !ok {
-				err = failure.New(failure.Internal, "the manifest ends early")
-			}
-			if err == nil {
-				err = volume.Entry(e)
-			}
-			if err != nil {
-				return manifest.Sum{}, err
-			}
-		}
-		return volume.Close()
-	}()
-	if err != nil {
-		out.Abort()
-		return err
-	}
-	err = out.Close()
-	if err != nil && failure.KindOf(err) == failure.Conflict {
-		return p.sameVolume(ctx, l, list)
-	}
-	if err != nil {
-		return err
-	}
-	list.Compressed = out.Size()
-	return p.steps.sealList(ctx, p.work, l, list)
-}
-
-// sameVolume makes sure that the list of a volume that is there already is of the same entries, and sealed by us. An
-// attempt that died between the two has left no seal.
-func (p *archivePlan) sameVolume(ctx context.Context, l list, want manifest.Sum) error {
-	there, err := p.sum(ctx, l.manifest)
-	if err == nil && there.SHA256 != want.SHA256 {
-		err = failure.New(failure.Conflict, "the volumes of %s were cut in another way before", p.work.run.ID).
-			WithHint("the record's `split` says how")
-	}
-	if err != nil {
-		return err
-	}
-	data, _, err := p.work.vault.Get(ctx, l.seal)
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return p.steps.sealList(ctx, p.work, l, there)
-	}
-	if err != nil {
-		return err
-	}
-	seal, err := manifest.ParseSeal(data)
-	if err != nil {
-		return err
-	}
-	m, body, err := p.open(ctx, l.manifest)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := m.Skip(); err != nil {
-		return err
-	}
-	authenticity, err := seal.Check(m, want.Entries, p.steps.Signer.Public().(ed25519.PublicKey))
-	if err == nil && authenticity != manifest.Authenticated {
-		err = failure.New(failure.Corrupt, "%s is not signed with the key of this vault (%s)", l.seal, authenticity)
-	}
-	return err
-}
-
-// sum reads a list that was written before.
-func (p *archivePlan) sum(ctx context.Context, key vault.Key) (manifest.Sum, error) {
-	body, err := p.work.open(ctx, key, 0, -1)
-	if err != nil {
-		return manifest.Sum{}, err
-	}
-	defer body.Close()
-	return manifest.SumOf(body)
-}
-
-// oversized notes volumes that a single entry makes larger than they should be.
-func (a archiveFile) oversized() []app.Finding {
-	var found []app.Finding
-	for _, f := range a.Files {
-		if a.Split > 0 && f.Bytes > a.Split && f.Entries == 1 {
-			found = append(found, app.Finding{
-				Severity: app.Note, Kind: "volume", Item: path.Base(string(f.Key)),
-				Message: fmt.Sprintf("has %d bytes: a single entry is larger than `split: %d`", f.Bytes, a.Split),
-			})
-		}
-	}
-	return found
 }

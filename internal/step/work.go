@@ -274,11 +274,12 @@ func decodeLine[T any](line []byte) (T, error) {
 
 // openManifest opens the manifest of a backup.
 func (s *Steps) openManifest(ctx context.Context, source backup.Source, id backup.ID) (*manifest.Reader, io.Closer, error) {
-	return openManifest(ctx, work{vault: s.Vault, recent: &s.recent}, source, id)
+	return work{vault: s.Vault, recent: &s.recent}.list(ctx, vault.Manifest(source, id))
 }
 
-func openManifest(ctx context.Context, w work, source backup.Source, id backup.ID) (*manifest.Reader, io.Closer, error) {
-	body, err := w.open(ctx, vault.Manifest(source, id), 0, -1)
+// list opens a signed list of entries: a manifest, or that of a volume.
+func (w work) list(ctx context.Context, key vault.Key) (*manifest.Reader, io.Closer, error) {
+	body, err := w.open(ctx, key, 0, -1)
 	if err != nil {
 		return nil, nil, err
 	}
