@@ -16,3 +16,14 @@ var BackupFunctions = map[string]string{
 	"PackageFunctionArn": "package",
 	"NotifyFunctionArn":  "notify",
 }
+
+// Restore is the definition of the restore workflow.
+//
+//go:embed restore.asl.json
+var Restore []byte
+
+// RestoreFunctions names the function behind each placeholder of Restore.
+var RestoreFunctions = map[string]string{
+	"RestoreFunctionArn": "restore",
+	"NotifyFunctionArn":  "notify",
+}

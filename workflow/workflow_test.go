@@ -12,3 +12,9 @@ func TestBackupLoads(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestRestoreLoads(t *testing.T) {
+	if _, err := machine.Load(Restore, RestoreFunctions, machine.WithInputs("restore")); err != nil {
+		t.Fatal(err)
+	}
+}

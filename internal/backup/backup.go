@@ -4,6 +4,9 @@ package backup
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -60,7 +63,32 @@ func ParseSource(text string) (Source, error) {
 	return Source(text), nil
 }
 
-// Status is the state of a backup.
+// RestoreID names one restore: r and 20 hex digits, derived from what is restored, where to and how, so that the same
+// restore, run again, has the same id.
+type RestoreID string
+
+var restorePattern = regexp.MustCompile(`^r[0-9a-f]{20}$`)
+
+// NewRestoreID derives the id of a restore from all that tells it from another one. No word may be left out: empty ones
+// count.
+func NewRestoreID(words ...string) RestoreID {
+	digest := sha256.New()
+	for _, word := range words {
+		fmt.Fprintf(digest, "%d:%s,", len(word), word)
+	}
+	return RestoreID("r" + hex.EncodeToString(digest.Sum(nil)[:10]))
+}
+
+// ParseRestoreID returns text as the id of a restore, or a Usage error.
+func ParseRestoreID(text string) (RestoreID, error) {
+	if !restorePattern.MatchString(text) {
+		return "", failure.New(failure.Usage, "%q is not the id of a restore", text).
+			WithHint("ids look like r0123456789abcdef0123; `lifeboat restores` shows them")
+	}
+	return RestoreID(text), nil
+}
+
+// Status is the state of a backup or of a restore.
 type Status string
 
 // The statuses. InProgress is the only one that another follows, but for Canceled, which a resumed run leaves.
@@ -97,6 +125,7 @@ func (p Proof) Better(q Proof) bool {
 // Scope says which part of a source a backup holds. The zero value is everything. Backups of one scope are compared
 // with one another; packs are shared by all.
 type Scope struct {
+	Folder    string    `json:"folder,omitempty"`    // one folder of the application and all below it, by the application's id
 	NoMetrics bool      `json:"no_metrics,omitzero"` // documents without metrics
 	Since     time.Time `json:"since,omitzero"`      // no objects from before this time
 	Until     time.Time `json:"until,omitzero"`      // no objects from this time on
@@ -105,6 +134,9 @@ type Scope struct {
 // String returns the scope's canonical text, such as "all" or "no-metrics since=2026-01-01T00:00:00Z".
 func (s Scope) String() string {
 	var words []string
+	if s.Folder != "" {
+		words = append(words, "folder="+s.Folder)
+	}
 	if s.NoMetrics {
 		words = append(words, "no-metrics")
 	}
@@ -121,7 +153,7 @@ func (s Scope) String() string {
 }
 
 // AllObjects reports whether the scope holds every object.
-func (s Scope) AllObjects() bool { return s.Since.IsZero() && s.Until.IsZero() }
+func (s Scope) AllObjects() bool { return s.Folder == "" && s.Since.IsZero() && s.Until.IsZero() }
 
 // Holds reports whether an object of this time belongs to the scope.
 func (s Scope) Holds(modified time.Time) bool {

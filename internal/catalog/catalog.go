@@ -3,8 +3,6 @@ package catalog
 import (
 	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -50,24 +48,8 @@ func (c *Catalog) read(ctx context.Context, key vault.Key) (Record, string, erro
 
 func parse(data []byte) (Record, error) {
 	var r Record
-	var version struct {
-		Format int `json:"format"` // read by itself: in a later format the rest may look different
-	}
-	err := json.Unmarshal(data, &version)
-	if err == nil && version.Format > Format {
-		return r, failure.New(failure.Invalid, "it has format %d, this lifeboat reads up to %d", version.Format, Format).
-			WithHint("use a newer lifeboat")
-	}
-	if err == nil {
-		err = json.Unmarshal(data, &r)
-	}
-	if err == nil && r.Format < 1 {
-		err = errors.New("it has no format")
-	}
-	if err != nil {
-		return r, failure.New(failure.Corrupt, "%w", err)
-	}
-	return r, nil
+	err := versioned(data, &r)
+	return r, err
 }
 
 // Create writes a new record. One that is there already, of the same run, is success.

@@ -137,5 +137,32 @@ func Seal(source backup.Source, id backup.ID) Key {
 // Probe is an object that doctor writes and removes again.
 func Probe(name string) Key { return Key("probe/" + name) }
 
+// Restore is where the record of a restore lies.
+func Restore(id backup.RestoreID) Key { return Key(fmt.Sprintf("catalog/restores/%s.json", id)) }
+
+// Restores is the prefix of the records of all restores.
+const Restores Key = "catalog/restores/"
+
+// Name is the reservation of a name in a target. Both are strangers' texts and hashed.
+func Name(target, name string) Key {
+	return Key(fmt.Sprintf("catalog/names/%s/%s.json", hashed(target), hashed(name)))
+}
+
+// Incoming is an archive that was fetched or uploaded for a restore.
+func Incoming(id backup.RestoreID) Key { return Key(fmt.Sprintf("incoming/%s.zip", id)) }
+
+// RestoreWork is a file that a restore needs, such as plan/units.jsonl or notes/import.json.
+func RestoreWork(id backup.RestoreID, name string) Key {
+	return Key(fmt.Sprintf("restores/%s/%s", id, name))
+}
+
+// RestoreFolder is the prefix of all files that a restore needs.
+func RestoreFolder(id backup.RestoreID) Key { return Key(fmt.Sprintf("restores/%s/", id)) }
+
+func hashed(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:16])
+}
+
 // Messages is the prefix of the claims of a run's messages.
 func Messages(run backup.ID) Key { return Key(fmt.Sprintf("outbox/%s/", run)) }
