@@ -1,10 +1,16 @@
-// Package api is what lifeboat serves over HTTP: the landing pages of links, the downloads behind them, and a health
-// check.
+// Package api is what lifeboat serves over HTTP: the landing pages of links, the downloads behind them, what robots ask
+// of restores, and a health check.
 //
 //	GET  /l/{token}    shows what a link leads to and changes nothing, however often a mail scanner comes by
 //	POST /l/{token}    counts a download and answers 303 to a presigned URL of at most 15 minutes
 //	GET  /download/…   passes such a URL on to the vault's own S3 server, where that one listens on loopback only
 //	GET  /healthz      says ok
+//	GET  /api/restores?limit=50   the records of the newest restores, without their lists
+//	GET  /api/restores/{id}       one record, its log of steps included
+//
+// What is below /api/ needs the header Authorization: Bearer TOKEN (see Token), answers in JSON, errors as
+// application/problem+json, and is cheap to follow: the ETag of an answer, sent back as If-None-Match, gives 304 until
+// something has changed.
 //
 // A token opens an archive, so it is never logged: log lines carry the link's id. Nothing is stored here; the state of
 // links is package link's. There is no cookie and no session: whoever has the token (and the code, where the archive
@@ -27,6 +33,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
+	"lifeboat/internal/secret"
 	"lifeboat/internal/vault"
 )
 
@@ -40,6 +47,8 @@ type Options struct {
 	Links     *link.Service
 	Records   Records
 	Vault     *vault.Vault
+	Restores  Restores         // nil: there is no /api/
+	Token     secret.String    // of the API, as Token returns it
 	PublicURL string           // where people reach the handler, such as https://backup.example.org; empty: loopback only
 	Proxy     *Proxy           // nil: people reach the vault's S3 server themselves
 	Log       *slog.Logger     // nil: no log
@@ -85,6 +94,9 @@ func New(o Options) (http.Handler, error) {
 			return nil, err
 		}
 		mux.HandleFunc("GET /download/{bucket}/{key...}", s.download)
+	}
+	if err := s.routeAPI(mux); err != nil {
+		return nil, err
 	}
 	mux.HandleFunc("/", s.nothing)
 	return s.logged(s.guarded(mux)), nil

@@ -85,8 +85,12 @@ func quiet(err error) string {
 	return "[redacted]"
 }
 
-// explain answers with a page, or with JSON where the client asks for that.
+// explain answers with a page, or with JSON where the client asks for that, or asks the API.
 func (s *server) explain(w http.ResponseWriter, r *http.Request, p problem) {
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		s.refuse(w, p)
+		return
+	}
 	if !wantsJSON(r) {
 		s.render(w, p.Status, "problem", view{Title: p.Title, Problem: &p, Root: root(r)})
 		return

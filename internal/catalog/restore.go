@@ -31,6 +31,7 @@ type Restore struct {
 	Part      string           `json:"part,omitempty"` // "documents" or "objects" where the other was left out
 	Check     string           `json:"check"`          // "full" or "stored"
 	Signature string           `json:"signature,omitempty"`
+	Signer    string           `json:"signer,omitempty"` // id of the key that signed it, if one did
 	DryRun    bool             `json:"dry_run,omitzero"`
 	Drill     bool             `json:"drill,omitzero"`
 	Status    backup.Status    `json:"status"`

@@ -112,7 +112,7 @@ func (s *session) clear(ctx context.Context, r *runner, record catalog.Record) e
 // atWork is a Conflict where a run works on a source.
 func (s *session) atWork(ctx context.Context, r *runner, source backup.Source) error {
 	lease, held, err := s.catalog.Holder(ctx, source)
-	if err == nil && held && time.Now().Before(lease.Expires) && !r.stale(lease) {
+	if err == nil && held && time.Now().Before(lease.Expires) && !stale(lease) {
 		return working(source, catalog.Held{Lease: lease})
 	}
 	return err

@@ -160,7 +160,7 @@ func TestVolumesNotWhole(t *testing.T) {
 	never()
 	p.write("photos.v002.zip", string(p.read("kept.zip")))
 	flip(t, p.path("photos.v003.zip"), 60)
-	p.run("restore", "photos.v001.zip", "--to", "dir:never").complains(13, "does not verify")
+	p.run("restore", "photos.v001.zip", "--to", "dir:never").complains(13, "is damaged")
 	never()
 	p.run("verify", "photos.v003.zip").complains(13, "does not verify")
 	p.run("verify", "photos.v001.zip").exits(0)

@@ -28,16 +28,20 @@ func (c *cli) backupCommand() *cobra.Command {
 What the last backup of the source has is not read again. A run that was interrupted goes on
 where it stopped when the same command is given again within 24 hours.
 
-A backup that is filtered (--since, --until, --no-metrics) carries its scope: it is compared with
+A backup that is filtered (--folder, --since, --until, --no-metrics) carries its scope: it is compared with
 backups of the same scope only, and shares their packs with all.
 
+--folder takes the id of a folder in Zipline, or its path: names with "/" between them ("Work/2024"), with the
+user's name in front where several have such a folder ("lin:2024"). A "/" in a name is written "\/". The archive
+has the folder's tree with the original names of its files, and folder.json, which says what is what.
+
 Exit codes: 0 complete, 3 complete with problems (see "lifeboat show"), others: no backup.`,
-		Example: "  lifeboat backup photos\n  lifeboat backup photos --name before-upgrade --description 'Zipline 4.6 to 4.7'",
+		Example: "  lifeboat backup photos\n  lifeboat backup photos --name before-upgrade --description 'Zipline 4.6 to 4.7'\n  lifeboat backup photos --folder Work/2024",
 		Args:    args(1, 1, "the name of one source"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			run.Source = backup.Source(given[0])
 			var err error
-			if run.Scope, err = scope.scope(); err != nil {
+			if run.Scope, err = scope.scope(cmd); err != nil {
 				return err
 			}
 			return c.backup(cmd, run)
@@ -63,13 +67,19 @@ func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
 	if run.Scope.NoMetrics && source.Kind != "zipline" {
 		return failure.New(failure.Usage, "--no-metrics: a source of kind %s has none", source.Kind).WithHint("leave it out")
 	}
+	folder := ""
+	if run.Scope.Folder != "" {
+		if folder, err = c.findFolder(ctx, cfg, source, &run.Scope); err != nil {
+			return err
+		}
+	}
 	s, err := c.openWith(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer s.close()
 	run.ID, run.StartedBy = backup.NewID(time.Now()), starter()
-	run.Scope.NoMetrics = run.Scope.NoMetrics || !source.Metrics
+	run.Scope.NoMetrics = run.Scope.NoMetrics || !source.Metrics && run.Scope.Folder == ""
 	r, err := c.runner(s, run.Source)
 	if err != nil {
 		return err
@@ -79,6 +89,9 @@ func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
 		return err
 	}
 	c.showBackup(cmd, s, record)
+	if folder != "" {
+		c.say("  the folder %s, id %s, and all below it", plain.Text(folder), plain.Text(run.Scope.Folder))
+	}
 	if record.Status == backup.Partial {
 		return partial{fmt.Sprintf("the backup is complete but for %d %s: `lifeboat show %s` lists them",
 			record.ProblemsTotal, plural(record.ProblemsTotal, "problem"), record.ID)}

@@ -63,7 +63,7 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes, now bool) error {
 		return err
 	}
 	freed, err := retention.Delete(cmd.Context(), s.vault, record, retention.Options{
-		Holder: holder(), Stale: r.stale, Links: s.notifier().Links(), Now: now,
+		Holder: holder(), Stale: stale, Links: s.notifier().Links(), Now: now,
 	})
 	if err != nil {
 		return err

@@ -93,7 +93,7 @@ func (c *cli) patient(ctx context.Context, cfg *config.Config) (doctor.Patient, 
 	if s, err := c.openWith(ctx, cfg); err != nil {
 		p.VaultErr = err
 	} else {
-		p.Vault, p.Stale = s.vault, (&runner{session: s}).stale
+		p.Vault, p.Stale = s.vault, stale
 		p.Signer = func() (string, error) {
 			_, err := s.signer()
 			return fmt.Sprintf("the signing key is in %s", s.ring().Folder), err

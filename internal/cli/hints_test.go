@@ -3,14 +3,11 @@ package cli
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"lifeboat/internal/failure"
 )
 
 // TestTargetFirst: whether a folder may be written is known before an hour of reading, and nothing is left of a restore
@@ -151,21 +148,5 @@ func (r result) complains2(code int, texts ...string) {
 	r.exits(code).says(texts...)
 	if n := strings.Count(r.err, "\n"); n != 3 {
 		r.Errorf("%d lines:\n%s", n, r.err)
-	}
-}
-
-// TestRestoreStopped: a restore that is stopped says how to go on.
-func TestRestoreStopped(t *testing.T) {
-	t.Parallel()
-	for hint, o := range map[string]restoreOptions{
-		"with --into-existing": {folder: "x"}, "the same command goes on": {folder: "x", into: true}, "same command goes on": {},
-	} {
-		err := stopped(context.Canceled, "latest", o.goOn())
-		if failure.KindOf(err) != failure.Canceled || !strings.Contains(failure.HintOf(err), hint) || !strings.Contains(err.Error(), "the restore of latest is not complete") {
-			t.Errorf("%v: %s", err, failure.HintOf(err))
-		}
-	}
-	if err := stopped(io.EOF, "latest", "hint"); err != io.EOF {
-		t.Error(err)
 	}
 }

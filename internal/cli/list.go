@@ -103,7 +103,7 @@ func (s *session) interrupted(ctx context.Context, r catalog.Record) (bool, erro
 		return false, nil
 	}
 	lease, held, err := s.catalog.Holder(ctx, r.Source)
-	works := held && lease.Run == r.ID && time.Now().Before(lease.Expires) && !(&runner{session: s}).stale(lease)
+	works := held && lease.Run == r.ID && time.Now().Before(lease.Expires) && !stale(lease)
 	if err != nil || works {
 		return false, err
 	}

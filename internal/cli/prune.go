@@ -122,11 +122,10 @@ func (c *cli) pruneSource(ctx context.Context, s *session, source backup.Source,
 		}
 		return retention.Prune(ctx, s.vault, source, o)
 	}
-	r, err := c.runner(s, source)
-	if err != nil {
+	if _, err := c.runner(s, source); err != nil { // who cannot make backups here frees none
 		return retention.Pruned{}, err
 	}
-	o.Stale = r.stale
+	o.Stale = stale
 	return retention.Prune(ctx, s.vault, source, o)
 }
 

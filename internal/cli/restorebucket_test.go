@@ -83,8 +83,9 @@ func TestRestoreToBucket(t *testing.T) {
 	var m restoreMessage
 	p.run("restore", "latest", "--to", "s3://restored/one", "--json", "-q").exits(0).last(&m)
 	want := restoreMessage{
-		Type: "restore", Backup: m.Backup, Bucket: "s3://restored/one", Check: "full", Signature: "authenticated", Written: 4,
-		LeftOut: 1, Bytes: 9<<20 + 8, Spliced: 1, SplicedBytes: 9 << 20, Problems: []finding{},
+		Type: "restore", ID: m.ID, Status: "completed", Backup: m.Backup, Source: "docs", Kind: "files", Bucket: "s3://restored/one", Attempt: 1,
+		Started: m.Started, Finished: m.Finished, Check: "full", Signature: "authenticated", Written: 4,
+		LeftOut: 1, Bytes: 9<<20 + 8, Spliced: 1, SplicedBytes: 9 << 20, Steps: m.Steps, Notes: []finding{}, Problems: []finding{},
 	}
 	if diff := cmp.Diff(want, m); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -105,7 +106,7 @@ func TestRestoreToBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := p.run(append([]string{"-c", "none.yaml", "restore", "docs.zip", "-q", "--to", "s3://restored/two"}, flags...)...).exits(3)
-	if !strings.Contains(taken.out, "problem: not written: files/a.txt: ") || !strings.Contains(taken.out, "passed through this machine: the bytes come from a file") {
+	if !strings.Contains(taken.out, "problem: conflict: files/a.txt: ") || !strings.Contains(taken.out, "passed through this machine: the bytes come from a file") {
 		t.Error(taken.out)
 	}
 	both := below("one/", docs(), "", "")
@@ -149,7 +150,7 @@ func TestRestoreDamagedToBucket(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(root, "archives")); err != nil {
 		t.Fatal(err)
 	}
-	p.run("restore", "latest", "-q", "--to", "s3://restored").complains(13, "does not verify")
+	p.run("restore", "latest", "-q", "--to", "s3://restored").complains(13, "is damaged", "nothing was written")
 	if objects := store.objects("restored"); len(objects) > 0 {
 		t.Errorf("written: %v", objects)
 	}

@@ -50,13 +50,13 @@ func (c *cli) runner(s *session, source backup.Source) (*runner, error) {
 	r := &runner{session: s, reporter: c.reporter(), folder: filepath.Join(s.config.StateDir, "runs", s.about.ID, string(source))}
 	r.steps = &step.Steps{
 		Vault: s.vault, Sources: &setup.Sources{Config: s.config, Zipline: c.zipline}, Signer: key.Private, Notifier: s.notifier(),
-		Now: time.Now, Log: c.log, Progress: shown{r}, Version: Version, Holder: holder(), Stale: r.stale,
+		Now: time.Now, Log: c.log, Progress: shown{r}, Version: Version, Holder: holder(), Stale: stale,
 	}
 	r.machine, err = machine.Load(workflow.Backup, workflow.BackupFunctions, machine.WithInputs("run"), machine.WithName("backup"))
 	if err != nil {
 		return nil, err
 	}
-	r.engine = &machine.Engine{Invoke: r.invoke, Read: r.read, Log: c.log, Rand: c.jitter, MaxConcurrency: 3}
+	r.engine = &machine.Engine{Invoke: r.invoke, Read: s.readList, Log: c.log, Rand: c.jitter, MaxConcurrency: 3}
 	if err := os.MkdirAll(r.folder, 0o700); err != nil {
 		return nil, fmt.Errorf("create the folder of the journals: %w", err)
 	}
@@ -94,8 +94,9 @@ func (r *runner) invoke(ctx context.Context, function string, payload json.RawMe
 	return answer, nil
 }
 
-func (r *runner) read(ctx context.Context, _, key string) (io.ReadCloser, error) {
-	body, _, err := r.session.vault.Open(ctx, vault.Key(key), 0, -1)
+// readList opens the items of a Distributed Map.
+func (s *session) readList(ctx context.Context, _, key string) (io.ReadCloser, error) {
+	body, _, err := s.vault.Open(ctx, vault.Key(key), 0, -1)
 	return body, err
 }
 
@@ -209,7 +210,7 @@ func (r *runner) forget(id backup.ID) error {
 }
 
 // stale reports whether a lease's holder is a process of this machine that is gone.
-func (r *runner) stale(l catalog.Lease) bool {
+func stale(l catalog.Lease) bool {
 	var pid int
 	mine := machineName() + " pid "
 	if !strings.HasPrefix(l.Holder, mine) {

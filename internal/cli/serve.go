@@ -15,9 +15,12 @@ import (
 func (c *cli) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Answer the links in the mails, until it is stopped",
+		Short: "Answer the links in the mails, and an API about restores, until it is stopped",
 		Long: `Answer the links of this vault on the address serve: {listen: …} of the configuration.
-Where the vault is a folder, downloads pass through this server too.`,
+Where the vault is a folder, downloads pass through this server too.
+
+GET /api/restores and /api/restores/ID say what was restored and how far a restore is, to who has the token
+in the file api-token of the state-dir: Authorization: Bearer TOKEN.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.load()
@@ -44,9 +47,13 @@ func (c *cli) serve(ctx context.Context, s *session, listener net.Listener) erro
 	if _, err := s.signer(); err != nil {
 		return err
 	}
+	token, err := api.Token(s.config.StateDir)
+	if err != nil {
+		return err
+	}
 	options := api.Options{
 		Links: s.notifier().Links(), Records: s.catalog, Vault: s.vault, PublicURL: s.config.Serve.PublicURL,
-		Log: slog.New(slog.NewTextHandler(c.err, nil)),
+		Restores: s.catalog, Token: token, Log: slog.New(slog.NewTextHandler(c.err, nil)),
 	}
 	if c.quiet {
 		options.Log = nil

@@ -14,8 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
@@ -35,9 +33,10 @@ type session struct {
 	key     *keyring.Key  // nil: this machine cannot sign for the vault
 	server  *local.Server // nil: the vault is remote
 	log     *slog.Logger
-	there   bool // the vault must exist
-	learn   bool // the vault was made just now, on a store that is not AWS
-	anew    bool // the vault was made just now, though this machine has the keys of others
+	there   bool   // the vault must exist
+	learn   bool   // the vault was made just now, on a store that is not AWS
+	anew    bool   // the vault was made just now, though this machine has the keys of others
+	folder  string // that goes with the session; "" for a vault that stays
 }
 
 // localBucket is the bucket of a vault that is a folder.
@@ -93,10 +92,14 @@ func (c *cli) enter(ctx context.Context, s *session) (*session, error) {
 }
 
 func (s *session) close() error {
-	if s.server == nil {
-		return nil
+	var err error
+	if s.server != nil {
+		err = s.server.Close()
 	}
-	return s.server.Close()
+	if s.folder != "" {
+		err = errors.Join(err, os.RemoveAll(s.folder))
+	}
+	return err
 }
 
 // connect reaches the vault's store: the embedded server of a folder, or a bucket.
@@ -111,7 +114,7 @@ func (s *session) connect(ctx context.Context, c *cli) error {
 		if err != nil {
 			return err
 		}
-		if err := credentialed(ctx, client, "set access-key: and secret-key:, or profile:, of vault: in "+s.config.File); err != nil {
+		if err := setup.Credentialed(ctx, client, "set access-key: and secret-key:, or profile:, of vault: in "+s.config.File); err != nil {
 			return err
 		}
 		s.vault = vault.New(client, location.Bucket.Name, nil)
@@ -131,20 +134,6 @@ func (s *session) connect(ctx context.Context, c *cli) error {
 	}
 	s.vault = vault.New(client, localBucket, server.Sync)
 	return s.vault.CreateBucket(ctx)
-}
-
-// credentialTime bounds the search for credentials: off AWS, the SDK waits for a service that is not there.
-const credentialTime = 20 * time.Second
-
-// credentialed is Denied where nothing gives credentials for a store.
-func credentialed(ctx context.Context, client *s3.Client, hint string) error {
-	limited, cancel := context.WithTimeout(ctx, credentialTime)
-	defer cancel()
-	if _, err := client.Options().Credentials.Retrieve(limited); err != nil && ctx.Err() == nil {
-		return failure.New(failure.Denied, "there are no credentials for the store: neither options nor the environment nor a profile or role give any").
-			WithHint("%s", hint)
-	}
-	return ctx.Err()
 }
 
 // identify reads what vault it is and finds its signing key; a new vault gets both.

@@ -128,7 +128,7 @@ func (s *session) status(ctx context.Context, source backup.Source, now time.Tim
 		}
 	}
 	lease, held, err := s.catalog.Holder(ctx, source)
-	if held && now.Before(lease.Expires) && !(&runner{session: s}).stale(lease) {
+	if held && now.Before(lease.Expires) && !stale(lease) {
 		st.Running = lease.Run
 	}
 	st.Interrupted = st.LastStatus == backup.InProgress && st.Running == ""

@@ -82,8 +82,8 @@ func (c *cli) verifyFile(ctx context.Context, name string) error {
 
 // unreadable reports an archive that is so damaged that nothing of it can be checked.
 func (c *cli) unreadable(name string, err error) error {
-	if failure.KindOf(err) == failure.Corrupt {
-		c.message(verifyMessage{Type: "verify", Signature: "invalid", Problems: []finding{{"corrupt", name, err.Error()}}})
+	if kind := failure.KindOf(err); kind == failure.Corrupt || kind == failure.Invalid {
+		c.message(verifyMessage{Type: "verify", Signature: "invalid", Problems: []finding{{kind.String(), name, err.Error()}}})
 	}
 	return err
 }
@@ -217,20 +217,14 @@ func signatureWords(r verify.Report, by string) string {
 }
 
 // fileSigner names the key of this machine's key ring that signed a file.
-func (c *cli) fileSigner(image verify.Image) string {
-	id := image.Seal().Signer.ID
+func (c *cli) fileSigner(image verify.Image) string { return c.keyName(image.Seal().Signer.ID) }
+
+// keyName names a key of this machine's key ring by its id; "" for one that is not in it.
+func (c *cli) keyName(id string) string {
 	for _, key := range c.ring() {
 		if manifest.KeyID(key.Public()) == id {
 			return "the key of vault " + key.Vault + ", which this machine has"
 		}
 	}
 	return ""
-}
-
-// signedBy names the signer of a backup that does not lie in the vault; "" of one that does.
-func (c *cli) signedBy(b *opened) string {
-	if b.session != nil {
-		return ""
-	}
-	return c.fileSigner(b.image)
 }

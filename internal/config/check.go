@@ -136,19 +136,22 @@ func (r *reader) days(v value) time.Duration {
 	if text == "" {
 		return 0
 	}
-	unit := time.Hour
-	number, days := strings.CutSuffix(text, "d")
-	if days {
-		unit *= 24
-	} else {
-		number = strings.TrimSuffix(text, "h")
-	}
-	n, err := strconv.Atoi(number)
-	if err != nil || number == text || n < 1 || n > 36_500 {
+	length, ok := parseLength(text)
+	if !ok || length%time.Hour != 0 || strings.HasSuffix(text, "m") || length > 36_500*24*time.Hour {
 		r.problem(v, "must be a number of days or hours, such as 7d or 12h")
 		return 0
 	}
-	return time.Duration(n) * unit
+	return length
+}
+
+// parseLength reads a number of minutes, hours or days, of at least one: 90m, 12h, 7d.
+func parseLength(text string) (time.Duration, bool) {
+	if text == "" {
+		return 0, false
+	}
+	unit := map[byte]time.Duration{'m': time.Minute, 'h': time.Hour, 'd': 24 * time.Hour}[text[len(text)-1]]
+	n, err := strconv.ParseUint(text[:len(text)-1], 10, 16)
+	return time.Duration(n) * unit, err == nil && n > 0 && unit > 0
 }
 
 // listen reads v as host:port.

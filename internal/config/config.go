@@ -30,6 +30,7 @@ type Config struct {
 	StateDir string // journals and the signing key; absolute, never inside the vault
 	Sources  []Source
 	Targets  []Target
+	Fetch    Fetch
 	Serve    Serve
 	Mail     *Mail     // nil: no mail is sent
 	Warnings []Problem // by line
@@ -77,7 +78,21 @@ type Archive struct {
 type Target struct {
 	Name string // of the same form as a source's
 	Instance
+	Notify Notify // who hears of restores into it
 }
+
+// Fetch bounds what a restore from a URL reaches and takes.
+type Fetch struct {
+	Allow   []string      // as netguard.ParseAllowed reads them: reached although private, on another port, or without TLS
+	MaxSize int64         // bytes of an archive; default DefaultFetchSize
+	Timeout time.Duration // of one request, to its last byte; default DefaultFetchTimeout
+}
+
+// The bounds of a fetch where the file does not say.
+const (
+	DefaultFetchSize    = 500 << 30 // bytes
+	DefaultFetchTimeout = 6 * time.Hour
+)
 
 // Location is a folder of this machine, or a bucket. Exactly one of the two is set.
 type Location struct {
@@ -115,7 +130,7 @@ func (b Bucket) String() string {
 	return "s3://" + b.Name + "/" + b.Prefix
 }
 
-// Notify says who hears of a source's runs, and when.
+// Notify says who hears of a source's runs, or of restores into a target, and when.
 type Notify struct {
 	To []string // mail addresses without display names; empty: nobody
 	On When

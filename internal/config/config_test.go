@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,7 +34,10 @@ sources:
     token: file:/run/secrets/token
     datasource: {s3: s3://bucket/some/prefix/, profile: backup}
 targets:
-  photos-new: {kind: zipline, url: "http://127.0.0.1:3001", token: ssm:/zipline, datasource: /uploads}
+  photos-new: {kind: zipline, url: "http://127.0.0.1:3001", token: ssm:/zipline, datasource: /uploads, notify: {to: [ops@example.com], on: problem}}
+  links: {kind: linkding, data: ./linkding}
+  papers: {kind: files, path: {s3: s3://papers/new, endpoint: http://127.0.0.1:9000}}
+fetch: {allow: [nas.lan, "10.0.0.5:9000", "http://[fd00::1]:8080"], max-size: 2TiB, timeout: 90m}
 serve: {listen: "[::1]:8420", public-url: https://backup.example.com/}
 mail: {from: lifeboat@example.com, smtp: smtp://127.0.0.1:1025}
 `
@@ -73,7 +77,18 @@ func TestParse(t *testing.T) {
 		Targets: []config.Target{{Name: "photos-new", Instance: config.Instance{
 			Kind: "zipline", URL: "http://127.0.0.1:3001", Token: "ssm:/zipline",
 			Datasource: config.Location{Folder: "/uploads"},
-		}}},
+		}, Notify: config.Notify{To: []string{"ops@example.com"}, On: config.OnProblem}}, {
+			Name: "links", Notify: config.Notify{On: config.OnAlways},
+			Instance: config.Instance{Kind: "linkding", Datasource: config.Location{Folder: "/etc/lifeboat/linkding"}},
+		}, {
+			Name: "papers", Notify: config.Notify{On: config.OnAlways},
+			Instance: config.Instance{Kind: "files", Datasource: config.Location{
+				Bucket: &config.Bucket{Name: "papers", Prefix: "new", Endpoint: "http://127.0.0.1:9000"},
+			}},
+		}},
+		Fetch: config.Fetch{
+			Allow: []string{"nas.lan", "10.0.0.5:9000", "http://[fd00::1]:8080"}, MaxSize: 2 << 40, Timeout: 90 * time.Minute,
+		},
 		Serve: config.Serve{Listen: "[::1]:8420", PublicURL: "https://backup.example.com"},
 		Mail:  &config.Mail{From: "lifeboat@example.com", SMTP: "smtp://127.0.0.1:1025"},
 	}
@@ -100,6 +115,7 @@ func TestDefaults(t *testing.T) {
 		},
 	} {
 		want.File, want.Base = "f", "/b"
+		want.Fetch = config.Fetch{MaxSize: 500 << 30, Timeout: 6 * time.Hour}
 		got, err := config.Parse("f", []byte(text), "/b")
 		if err != nil {
 			t.Errorf("%s: %v", text, err)
@@ -166,7 +182,7 @@ func TestTemplateExamples(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if !c.Vault.Remote() || !c.Sources[0].Datasource.Remote() || len(c.Targets) != 1 || c.Mail == nil ||
+	if !c.Vault.Remote() || !c.Sources[0].Datasource.Remote() || len(c.Targets) != 3 || c.Mail == nil || len(c.Fetch.Allow) != 2 || len(c.Targets[0].Notify.To) != 1 ||
 		len(c.Sources[0].Notify.To) != 1 || len(c.Sources[0].ConfigFiles) != 2 || c.Serve.PublicURL == "" || len(c.Warnings) != 0 {
 		t.Errorf("an example of the template has no effect: %+v", c)
 	}

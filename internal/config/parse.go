@@ -34,14 +34,16 @@ func Parse(name string, data []byte, base string) (*Config, error) {
 }
 
 func (r *reader) config(root value) *Config {
-	t := r.table(root, "vault", "state-dir", "sources", "targets", "serve", "mail")
+	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail")
 	r.vault = r.readVault(t.need("vault"))
 	r.stateDir = r.readStateDir(t.at("state-dir"))
+	sources := r.sources(t.at("sources"))
 	return &Config{
 		Vault:    r.vault,
 		StateDir: r.stateDir,
-		Sources:  r.sources(t.at("sources")),
-		Targets:  r.targets(t.at("targets")),
+		Sources:  sources,
+		Targets:  r.targets(t.at("targets"), sources),
+		Fetch:    r.fetch(t.at("fetch")),
 		Serve:    r.serve(t.at("serve")),
 		Mail:     r.mail(t.at("mail")),
 	}
@@ -101,12 +103,18 @@ func (r *reader) readStateDir(v value) string {
 	return dir
 }
 
-// apart reports a datasource that holds the vault or the state, or lies in the vault: a backup would then hold
-// itself, or the signing key.
-func (r *reader) apart(v value, l Location) {
+// What is wrong with an instance that holds the vault.
+const (
+	holdsItself = "a backup must not hold itself"
+	writesOver  = "a restore must not write over it"
+)
+
+// apart reports a place of files that holds the vault or the state, or lies in the vault: a backup would then hold
+// itself, or the signing key, and a restore would write over them.
+func (r *reader) apart(v value, l Location, wrong string) {
 	switch vault := r.vault.Bucket; {
 	case within(r.vault.Folder, l.Folder):
-		r.problem(v, "holds the vault; a backup must not hold itself")
+		r.problem(v, "holds the vault; %s", wrong)
 	case within(l.Folder, r.vault.Folder):
 		r.problem(v, "lies inside the vault, which is lifeboat's own")
 	case within(r.stateDir, l.Folder):
@@ -140,43 +148,45 @@ func (r *reader) sources(v value) []Source {
 	var sources []Source
 	for name, v := range r.named(v) {
 		t := r.open(v)
-		kind := r.kind(t.need("kind"))
-		if !slices.Contains(Kinds, kind) { // reported already
-			meant := closest(kind, Kinds)
-			switch {
-			case meant == "" && kind != "": // nobody knows what its other keys should be
-				sources = append(sources, Source{Name: backup.Source(name)})
-				continue
-			case meant == "":
-				meant = t.looksLike()
-			}
-			kind = meant
+		kind := r.readKind(&t)
+		if kind == "" { // nobody knows what its other keys should be
+			sources = append(sources, Source{Name: backup.Source(name)})
+			continue
 		}
 		t.only(slices.Concat([]string{"kind"}, keys[kind], everyKind, []string{"notify", "link"}))
 		link := r.table(t.at("link"), "code")
 		source := Source{
-			Name: backup.Source(name), Instance: Instance{Kind: kind}, Metrics: true,
+			Name: backup.Source(name), Instance: r.instance(&t, kind, holdsItself), Metrics: true,
 			Notify: r.notify(t.at("notify")), Link: Link{Code: r.flag(link.at("code"), true)},
 			Prefer: r.prefer(t.at("prefer")), Split: r.split(t.at("split")), Archive: r.archive(t.at("archive")),
 		}
 		switch kind {
 		case "zipline":
-			r.zipline(&t, &source)
+			source.Metrics, source.ConfigFiles = r.flag(t.at("metrics"), true), r.paths(t.at("config-files"))
 		case "linkding":
-			source.Datasource = Location{Folder: r.path(t.need("data"))}
 			source.Include = r.words(t.at("include"), linkdingFolders)
-			r.apart(t.at("data"), source.Datasource)
 		case "files":
-			source.Datasource = r.location(t.need("path"))
 			source.Include, source.Exclude = r.texts(t.at("include")), r.texts(t.at("exclude"))
-			r.apart(t.at("path"), source.Datasource)
 		}
 		sources = append(sources, source)
 	}
 	return sources
 }
 
-// looksLike returns the kind that a source with an unknown one seems to mean.
+// readKind returns the kind of a source or target. Where lifeboat does not know it, which is reported, it is the one that
+// seems to be meant, or "".
+func (r *reader) readKind(t *table) string {
+	kind := r.kind(t.need("kind"))
+	switch {
+	case slices.Contains(Kinds, kind):
+		return kind
+	case kind == "":
+		return t.looksLike()
+	}
+	return closest(kind, Kinds)
+}
+
+// looksLike returns the kind that a source or target without one seems to mean.
 func (t *table) looksLike() string {
 	switch {
 	case slices.Contains(t.keys, "data"):
@@ -185,12 +195,6 @@ func (t *table) looksLike() string {
 		return "files"
 	}
 	return "zipline"
-}
-
-func (r *reader) zipline(t *table, s *Source) {
-	s.Instance = r.instance(t, s.Kind)
-	s.Metrics = r.flag(t.at("metrics"), true)
-	s.ConfigFiles = r.paths(t.at("config-files"))
 }
 
 // linkdingFolders are the folders beside linkding's database that a backup may hold.
@@ -218,19 +222,6 @@ func (r *reader) texts(v value) []string {
 	return texts
 }
 
-func (r *reader) targets(v value) []Target {
-	var targets []Target
-	for name, v := range r.named(v) {
-		t := r.table(v, "kind", "url", "token", "datasource")
-		kind := r.kind(t.need("kind"))
-		if kind != "" && kind != "zipline" && slices.Contains(Kinds, kind) {
-			r.problem(t.at("kind"), "is %s: restore it to a folder, dir:PATH; targets are of kind zipline", kind)
-		}
-		targets = append(targets, Target{Name: name, Instance: r.instance(&t, kind)})
-	}
-	return targets
-}
-
 // named yields the keys of v, which are names, and what stands at each.
 func (r *reader) named(v value) iter.Seq2[string, value] {
 	t := r.open(v)
@@ -246,14 +237,22 @@ func (r *reader) named(v value) iter.Seq2[string, value] {
 	}
 }
 
-func (r *reader) instance(t *table, kind string) Instance {
-	i := Instance{
-		Kind:       kind,
-		URL:        r.url(t.need("url")),
-		Token:      r.secret(t.need("token")),
-		Datasource: r.location(t.need("datasource")),
+// place names the key at which an instance of each kind says where its files are.
+var place = map[string]string{"zipline": "datasource", "linkding": "data", "files": "path"}
+
+// instance reads what a source and a target of a kind have in common; wrong says why it must not hold the vault.
+func (r *reader) instance(t *table, kind, wrong string) Instance {
+	i := Instance{Kind: kind}
+	if kind == "zipline" {
+		i.URL, i.Token = r.url(t.need("url")), r.secret(t.need("token"))
 	}
-	r.apart(t.at("datasource"), i.Datasource)
+	at := t.need(place[kind])
+	if kind == "linkding" {
+		i.Datasource.Folder = r.path(at)
+	} else {
+		i.Datasource = r.location(at)
+	}
+	r.apart(at, i.Datasource, wrong)
 	return i
 }
 

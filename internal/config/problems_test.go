@@ -33,7 +33,7 @@ func TestProblems(t *testing.T) {
 		"duplicate":       {"vault: /v\nvault: /w\n", []string{"2: vault stands here for the second time; line 1 has it already"}},
 		"merge":           {"vault: /v\nserve: {<<: {listen: 'h:1'}}\n", []string{`2: serve."<<" can't be used: merging keys is not supported; write them out`}},
 		"key is a list":   {"vault: /v\n[a]: b\n", []string{"2: a key must be text; put it in quotes"}},
-		"hostile key":     {"vault: /v\n\"\\e\\u202e\": b\n", []string{`2: "\x1b\u202e" is not a key that lifeboat knows; known here: vault, state-dir, sources, targets, serve, mail`}},
+		"hostile key":     {"vault: /v\n\"\\e\\u202e\": b\n", []string{`2: "\x1b\u202e" is not a key that lifeboat knows; known here: vault, state-dir, sources, targets, fetch, serve, mail`}},
 		"swapped letters": {"vault: /v\nsevre: {}\n", []string{`2: sevre is not a key that lifeboat knows; did you mean "serve"?`}},
 
 		"vault null":        {"vault:\n", []string{"1: vault has no value"}},
@@ -65,20 +65,40 @@ func TestProblems(t *testing.T) {
 			[]string{"3: sources.s.datasource is the vault's own bucket; use another one"},
 		},
 
-		"sources list":  {"vault: /v\nsources: [a]\n", []string{"2: sources must hold keys and values, not a list"}},
-		"source name":   {strings.Replace(zipline, " s:", " S_1:", 1) + "}", []string{"3: sources.S_1 is no name; use 1 to 40 of a-z, 0-9 and -"}},
-		"source null":   {"vault: /v\nsources:\n  s:\n", []string{"3: sources.s.kind is missing", "3: sources.s.url is missing", "3: sources.s.token is missing", "3: sources.s.datasource is missing"}},
-		"source text":   {"vault: /v\nsources:\n  s: zipline\n", []string{"3: sources.s must hold keys and values, not text"}},
-		"metrics":       {zipline + ", metrics: maybe}", []string{"3: sources.s.metrics must be on or off (or true, false)"}},
-		"code":          {zipline + ", link: {code: [on]}}", []string{"3: sources.s.link.code must be on or off (or true, false)"}},
-		"config-files":  {zipline + ", config-files: {a: b}}", []string{"3: sources.s.config-files must be a list, such as [one, two], not keys and values"}},
-		"same file":     {zipline + ", config-files: [a, ./a]}", []string{"3: sources.s.config-files[2] names a file that the list has already"}},
-		"empty file":    {zipline + ", config-files: [' ']}", []string{"3: sources.s.config-files[1] has no value"}},
-		"nobody":        {zipline + ", notify: {to: []}}", []string{"3: sources.s.notify.to is an empty list; leave it out"}},
-		"no to":         {zipline + ", notify: {on: always}}", []string{"3: sources.s.notify.to is missing"}},
-		"address":       {zipline + ", notify: {to: [a@b.example, 'A <a@b.example>', a]}}", []string{"3: sources.s.notify.to[2] must be a mail address, such as ops@example.com", "3: sources.s.notify.to[3] must be a mail address, such as ops@example.com"}},
-		"on":            {zipline + ", notify: {to: a@b.example, on: never}}", []string{"3: sources.s.notify.on must be always, problem or change"}},
-		"target extras": {"vault: /v\ntargets:\n  t: {kind: zipline, url: 'http://h', token: env:T, datasource: /f,\n    metrics: true}", []string{"4: targets.t.metrics" + location + "kind, url, token, datasource"}},
+		"sources list":    {"vault: /v\nsources: [a]\n", []string{"2: sources must hold keys and values, not a list"}},
+		"source name":     {strings.Replace(zipline, " s:", " S_1:", 1) + "}", []string{"3: sources.S_1 is no name; use 1 to 40 of a-z, 0-9 and -"}},
+		"source null":     {"vault: /v\nsources:\n  s:\n", []string{"3: sources.s.kind is missing", "3: sources.s.url is missing", "3: sources.s.token is missing", "3: sources.s.datasource is missing"}},
+		"source text":     {"vault: /v\nsources:\n  s: zipline\n", []string{"3: sources.s must hold keys and values, not text"}},
+		"metrics":         {zipline + ", metrics: maybe}", []string{"3: sources.s.metrics must be on or off (or true, false)"}},
+		"code":            {zipline + ", link: {code: [on]}}", []string{"3: sources.s.link.code must be on or off (or true, false)"}},
+		"config-files":    {zipline + ", config-files: {a: b}}", []string{"3: sources.s.config-files must be a list, such as [one, two], not keys and values"}},
+		"same file":       {zipline + ", config-files: [a, ./a]}", []string{"3: sources.s.config-files[2] names a file that the list has already"}},
+		"empty file":      {zipline + ", config-files: [' ']}", []string{"3: sources.s.config-files[1] has no value"}},
+		"nobody":          {zipline + ", notify: {to: []}}", []string{"3: sources.s.notify.to is an empty list; leave it out"}},
+		"no to":           {zipline + ", notify: {on: always}}", []string{"3: sources.s.notify.to is missing"}},
+		"address":         {zipline + ", notify: {to: [a@b.example, 'A <a@b.example>', a]}}", []string{"3: sources.s.notify.to[2] must be a mail address, such as ops@example.com", "3: sources.s.notify.to[3] must be a mail address, such as ops@example.com"}},
+		"on":              {zipline + ", notify: {to: a@b.example, on: never}}", []string{"3: sources.s.notify.on must be always, problem or change"}},
+		"target extras":   {"vault: /v\ntargets:\n  t: {kind: zipline, url: 'http://h', token: env:T, datasource: /f,\n    metrics: true}", []string{"4: targets.t.metrics" + location + "kind, url, token, datasource, notify"}},
+		"target kind":     {"vault: /v\ntargets:\n  t: {kind: linkdin, data: /f}", []string{`3: targets.t.kind is "linkdin", which lifeboat does not know; did you mean "linkding"? known: zipline, linkding and files`}},
+		"target of what":  {"vault: /v\ntargets:\n  t: {kind: squid, eggs: 3}", []string{`3: targets.t.kind is "squid", which lifeboat does not know; known: zipline, linkding and files`}},
+		"target null":     {"vault: /v\ntargets:\n  t: {path: s3://b}", []string{"3: targets.t.kind is missing", "3: targets.t.path must be s3://bucket/prefix; a bucket's name is 3 to 63 of a-z, 0-9, - and ."}},
+		"target key":      {"vault: /v\ntargets:\n  t: {kind: linkding, dtaa: /f}", []string{`3: targets.t.dtaa is not a key that lifeboat knows; did you mean "data"?`, "3: targets.t.data is missing"}},
+		"target include":  {"vault: /v\ntargets:\n  t: {kind: files, path: /f, include: [a]}", []string{"3: targets.t.include" + location + "kind, path, notify"}},
+		"target bucket":   {"vault: /v\ntargets:\n  t: {kind: linkding, data: s3://bucket}", []string{"3: targets.t.data must be a path of this machine, not a bucket"}},
+		"target in vault": {"vault: /v\ntargets:\n  t: {kind: files, path: /v/x}", []string{"3: targets.t.path lies inside the vault, which is lifeboat's own"}},
+		"vault in target": {"vault: /a/v\ntargets:\n  t: {kind: linkding, data: /a}", []string{"3: targets.t.data holds the vault; a restore must not write over it"}},
+		"state in target": {"vault: /v\nstate-dir: /a/s\ntargets:\n  t: {kind: linkding, data: /a}", []string{"4: targets.t.data holds the state-dir, and with it the signing key"}},
+		"target is state": {"vault: /v\nstate-dir: /s\ntargets:\n  t: {kind: files, path: /s/keys}", []string{"4: targets.t.path lies inside the state-dir, which is lifeboat's own"}},
+		"target is vault": {"vault: s3://vault\ntargets:\n  t: {kind: files, path: s3://vault/x}", []string{"3: targets.t.path is the vault's own bucket; use another one"}},
+		"target nobody":   {"vault: /v\ntargets:\n  t: {kind: files, path: /f, notify: {to: x, on: never}}", []string{"3: targets.t.notify.to must be a mail address, such as ops@example.com", "3: targets.t.notify.on must be always, problem or change"}},
+
+		"fetch key":  {"vault: /v\nfetch: {alow: a}", []string{`2: fetch.alow is not a key that lifeboat knows; did you mean "allow"?`}},
+		"fetch list": {"vault: /v\nfetch: [a]", []string{"2: fetch must hold keys and values, not a list"}},
+		"max-size":   {"vault: /v\nfetch: {max-size: 5 elephants}", []string{"2: fetch.max-size must be a size up to 48TiB, such as 500GiB"}},
+		"no size":    {"vault: /v\nfetch: {max-size: 0}", []string{"2: fetch.max-size must be a size up to 48TiB, such as 500GiB"}},
+		"timeout":    {"vault: /v\nfetch: {timeout: 49h}", []string{"2: fetch.timeout must be a number of minutes, hours or days up to 2d, such as 90m or 6h"}},
+		"no timeout": {"vault: /v\nfetch: {timeout: 0m}", []string{"2: fetch.timeout must be a number of minutes, hours or days up to 2d, such as 90m or 6h"}},
+		"minutes":    {zipline + ", archive: {keep: 120m}}", []string{"3: sources.s.archive.keep must be a number of days or hours, such as 7d or 12h"}},
 
 		"url host":     {strings.Replace(zipline, "http://h", "http://:80", 1) + "}", []string{"3: sources.s.url must name a host, such as http://127.0.0.1:3000"}},
 		"url port":     {strings.Replace(zipline, "http://h", "http://h:99999", 1) + "}", []string{"3: sources.s.url must name a host, such as http://127.0.0.1:3000"}},
@@ -144,6 +164,60 @@ func TestWarnings(t *testing.T) {
 	}
 	if len(c.Warnings) != 0 {
 		t.Errorf("without a mail section mails go to a folder, but: %v", c.Warnings)
+	}
+}
+
+// TestAllowed: what a fetch may be allowed to reach, and what is none.
+func TestAllowed(t *testing.T) {
+	for text, good := range map[string]bool{
+		"nas": true, "nas.lan": true, "NAS.lan:9000": true, "http://nas.lan:80": true, "http://nas.lan": true, "_x.y-z": true,
+		"10.0.0.5": true, "10.0.0.5:9000": true, "[fd00::1]": true, "[fd00::1]:80": true, "http://[fd00::1]:8080": true,
+		"https://nas.lan:8443": true, "ftp://nas.lan": false, "http://nas.lan/": false, "http://nas.lan:80/x": false, "nas.lan/x": false,
+		"u:secret@nas.lan": false, "nas.lan?x": false, "nas.lan#x": false, "*.lan": false, "nas.lan:": false, "nas.lan:0": false,
+		"nas.lan:99999": false, "fd00::1": false, "[fd00::1": false, "[nas.lan]": false, "[fe80::1%25eth0]": false, "[10.0.0.5]": false,
+		"10.0.0.256": false, "127.1": false, "0x7f000001": false, "2130706433": false, "a b": false, "http://": false,
+	} {
+		c, err := config.Parse("f", []byte("vault: /v\nfetch: {allow: ['"+text+"']}"), "/b")
+		if (err == nil) != good || good && c.Fetch.Allow[0] != text {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err != nil && (!strings.Contains(err.Error(), "fetch.allow[1] must be host, host:port") || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestTargetBesideSource: a target that is the source is no mistake; one that shares half of it is.
+func TestTargetBesideSource(t *testing.T) {
+	const sources = "vault: /vault\nsources:\n  s: {kind: zipline, url: 'http://h', token: env:T, datasource: /files}\n" +
+		"  l: {kind: linkding, data: /links}\n  b: {kind: files, path: s3://bucket/a/b}\ntargets:\n  t: "
+	for target, want := range map[string]string{
+		"{kind: zipline, url: 'http://h', token: env:T, datasource: /files}":      "",
+		"{kind: linkding, data: /links}":                                          "",
+		"{kind: files, path: s3://bucket/a/b/}":                                   "",
+		"{kind: files, path: s3://bucket/a/bb}":                                   "",
+		"{kind: files, path: {s3: s3://bucket/a, endpoint: 'http://h'}}":          "",
+		"{kind: zipline, url: 'http://new', token: env:T, datasource: /new}":      "",
+		"{kind: zipline, url: 'http://new', token: env:T, datasource: /files}":    "datasource is also where the source s, another application, has its files; a restore would write among them",
+		"{kind: files, path: /links}":                                             "path is also where the source l, another application, has its files; a restore would write among them",
+		"{kind: zipline, url: 'http://h', token: env:T, datasource: /new}":        "datasource is not where the source s, which has the same url, has its files; the application would not find what is restored",
+		"{kind: files, path: /files/restored}":                                    "path lies among the files of the source s; its next backup would hold what is restored there",
+		"{kind: files, path: s3://bucket/a/b/c}":                                  "path lies among the files of the source b; its next backup would hold what is restored there",
+		"{kind: files, path: s3://bucket}":                                        "path holds the files of the source b; a restore could write over them",
+		"{kind: zipline, url: 'http://h/', token: env:T, datasource: s3://other}": "datasource is not where the source s, which has the same url, has its files; the application would not find what is restored",
+	} {
+		c, err := config.Parse("f", []byte(sources+target), "/b")
+		if err != nil {
+			t.Errorf("%s: %v", target, err)
+			continue
+		}
+		var got string
+		if len(c.Warnings) == 1 && c.Warnings[0].Line == 7 {
+			got = strings.TrimPrefix(c.Warnings[0].Message, "targets.t.")
+		}
+		if got != want || len(c.Warnings) > 1 {
+			t.Errorf("%s: %v\nwant %s", target, c.Warnings, want)
+		}
 	}
 }
 

@@ -9,17 +9,21 @@ import (
 // that the parser uses. What it cannot say (that folders lie apart, that secrets resolve) the parser and
 // `lifeboat doctor` check.
 func Schema() []byte {
-	kinds := make([]any, 0, len(Kinds))
+	var kinds, targets []any
 	for _, kind := range Kinds {
-		kinds = append(kinds, sourceSchema(kind))
+		kinds, targets = append(kinds, sourceSchema(kind)), append(targets, targetSchema(kind))
 	}
 	schema := object(map[string]any{
 		"vault":     location("where everything is kept: a folder, or a bucket"),
 		"state-dir": text("journals and the signing key; outside of the vault"),
 		"sources":   named("the applications to back up", map[string]any{"oneOf": kinds}),
-		"targets":   named("the applications that a restore may write to", targetSchema()),
-		"serve":     object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
-		"mail":      object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from", "smtp"),
+		"targets":   named("what a restore may write to, by name", map[string]any{"oneOf": targets}),
+		"fetch": object(map[string]any{
+			"allow":    oneOrMany(text("host, host:port or http://host:port")),
+			"max-size": text("of a fetched archive, such as 500GiB"), "timeout": text("of one request: 90m, 6h"),
+		}),
+		"serve": object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
+		"mail":  object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from", "smtp"),
 	}, "vault")
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	schema["title"] = "lifeboat.yaml"
@@ -41,6 +45,10 @@ func text(description string) map[string]any {
 
 func list(items map[string]any) map[string]any {
 	return map[string]any{"type": "array", "items": items}
+}
+
+func oneOrMany(item map[string]any) map[string]any {
+	return map[string]any{"oneOf": []any{item, list(item)}}
 }
 
 func named(description string, item map[string]any) map[string]any {
@@ -67,7 +75,7 @@ func values() map[string]map[string]any {
 		"metrics":      {"type": "boolean", "description": "whether statistics are backed up"},
 		"config-files": list(text("a file to keep as a secret document")),
 		"data":         text("linkding's data folder"),
-		"path":         location("the folder or bucket to back up"),
+		"path":         location("the folder or bucket"),
 		"include":      list(text("what is backed up")),
 		"exclude":      list(text("what is left out")),
 		"prefer":       {"enum": []any{"cost", "speed"}, "description": "what counts more"},
@@ -78,19 +86,16 @@ func values() map[string]map[string]any {
 	}
 }
 
-// required names the keys that a source of each kind must have.
+// required names the keys that a source of each kind must have; a target has them and no others but notify.
 var required = map[string][]string{
 	"zipline": {"url", "token", "datasource"}, "linkding": {"data"}, "files": {"path"},
 }
 
 func sourceSchema(kind string) map[string]any {
 	properties := map[string]any{
-		"kind": map[string]any{"const": kind},
-		"notify": object(map[string]any{
-			"to": map[string]any{"oneOf": []any{text("an address"), list(text("an address"))}},
-			"on": map[string]any{"enum": []When{OnAlways, OnProblem, OnChange}},
-		}, "to"),
-		"link": object(map[string]any{"code": map[string]any{"description": "whether a download asks for a code", "enum": []any{true, false, "on", "off"}}}),
+		"kind":   map[string]any{"const": kind},
+		"notify": notifySchema(),
+		"link":   object(map[string]any{"code": map[string]any{"description": "whether a download asks for a code", "enum": []any{true, false, "on", "off"}}}),
 	}
 	for _, key := range slices.Concat(keys[kind], everyKind) {
 		properties[key] = values()[key]
@@ -98,9 +103,17 @@ func sourceSchema(kind string) map[string]any {
 	return object(properties, slices.Concat([]string{"kind"}, required[kind])...)
 }
 
-func targetSchema() map[string]any {
-	v := values()
+func targetSchema(kind string) map[string]any {
+	properties := map[string]any{"kind": map[string]any{"const": kind}, "notify": notifySchema()}
+	for _, key := range required[kind] {
+		properties[key] = values()[key]
+	}
+	return object(properties, slices.Concat([]string{"kind"}, required[kind])...)
+}
+
+func notifySchema() map[string]any {
 	return object(map[string]any{
-		"kind": map[string]any{"const": "zipline"}, "url": v["url"], "token": v["token"], "datasource": v["datasource"],
-	}, "kind", "url", "token", "datasource")
+		"to": oneOrMany(text("an address")),
+		"on": map[string]any{"enum": []When{OnAlways, OnProblem, OnChange}},
+	}, "to")
 }

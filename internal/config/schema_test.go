@@ -42,10 +42,19 @@ func TestSchema(t *testing.T) {
 		"vault: ./v\nsources:\n" + zipline + ", metrics: maybe}":                         false,
 		"vault: ./v\nsources:\n" + zipline + ", notify: {to: a@b.de, on: sometimes}}":    false,
 		"vault: ./v\nsources:\n  UPPER: {kind: files, path: ./d}":                        false,
-		"sources: {}":                        false,
-		"vault: ./v\nserf: {}":               false,
-		"vault: {endpoint: http://h}":        false,
-		"vault: ./v\nmail: {smtp: smtp://h}": false,
+		"vault: ./v\ntargets:\n" + zipline + ", notify: {to: [a@b.de]}}":                 true,
+		"vault: ./v\ntargets:\n  l: {kind: linkding, data: ./d}":                         true,
+		"vault: ./v\ntargets:\n  f: {kind: files, path: s3://bucket/x}":                  true,
+		"vault: ./v\ntargets:\n" + zipline + ", metrics: false}":                         false,
+		"vault: ./v\ntargets:\n  l: {kind: linkding, data: ./d, include: [assets]}":      false,
+		"vault: ./v\ntargets:\n  f: {kind: files, data: ./d}":                            false,
+		"vault: ./v\nfetch: {allow: [nas.lan], max-size: 1GiB, timeout: 90m}":            true,
+		"vault: ./v\nfetch: {allow: nas.lan}":                                            true,
+		"vault: ./v\nfetch: {hosts: nas.lan}":                                            false,
+		"sources: {}":                                                                    false,
+		"vault: ./v\nserf: {}":                                                           false,
+		"vault: {endpoint: http://h}":                                                    false,
+		"vault: ./v\nmail: {smtp: smtp://h}":                                             false,
 	} {
 		var value any
 		if err := yaml.Unmarshal([]byte(text), &value); err != nil {

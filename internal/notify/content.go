@@ -36,12 +36,14 @@ type content struct {
 	More     string // sentence about problems that are not shown
 	Notes    string
 	Rows     []row
+	Tables   []table
 	Link     *button
 	Serve    bool   // tell how to get a link
 	Unmade   string // why there is no archive, and who makes one
 	Commands []command
 	Why      []string
 	ID       string
+	Sort     string // what ID is the id of
 	Program  string
 }
 
@@ -66,11 +68,8 @@ func (m Message) Subject() string {
 		parts = []string{reason(r, maxReason)}
 	}
 	subject := fmt.Sprintf("[%s] %s backup %s — %s", badge(r.Status), plain.Short(string(r.Source), maxName),
-		m.shortTime(started(r)), strings.Join(parts, ", "))
-	if m.Prefix != "" {
-		subject = m.Prefix + " " + subject
-	}
-	return subject
+		shortTime(started(r), m.Zone), strings.Join(parts, ", "))
+	return prefixed(m.Prefix, subject)
 }
 
 func badge(status backup.Status) string {
@@ -113,12 +112,22 @@ func started(r catalog.Record) time.Time {
 	return r.Started
 }
 
-func (m Message) shortTime(t time.Time) string { return t.In(m.zone()).Format("2006-01-02 15:04 MST") }
+// zone returns the zone that people read times in.
+func zone(z *time.Location) *time.Location {
+	if z == nil {
+		return time.UTC
+	}
+	return z
+}
+
+func shortTime(t time.Time, z *time.Location) string {
+	return t.In(zone(z)).Format("2006-01-02 15:04 MST")
+}
 
 // fullTime adds UTC where people live elsewhere.
-func (m Message) fullTime(t time.Time) string {
-	local, utc := t.In(m.zone()), t.UTC()
-	text := m.shortTime(t)
+func fullTime(t time.Time, z *time.Location) string {
+	local, utc := t.In(zone(z)), t.UTC()
+	text := shortTime(t, z)
 	switch {
 	case local.Format("15:04 MST") == utc.Format("15:04 MST"):
 		return text
@@ -128,18 +137,11 @@ func (m Message) fullTime(t time.Time) string {
 	return text + utc.Format(" (2006-01-02 15:04 UTC)")
 }
 
-func (m Message) zone() *time.Location {
-	if m.Zone == nil {
-		return time.UTC
-	}
-	return m.Zone
-}
-
 func (m Message) content() content {
 	r := m.Record
 	c := content{
 		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(), Problems: problems(r.Problems),
-		Rows: m.rows(), Commands: m.commands(), Why: m.why(), ID: string(r.ID), Program: "lifeboat " + plain.Short(m.Version, 40),
+		Rows: m.rows(), Commands: m.commands(), Why: m.why(), ID: string(r.ID), Sort: "run", Program: "lifeboat " + plain.Short(m.Version, 40),
 	}
 	if r.Status.Good() {
 		c.Proof = proofSentence(r)
@@ -168,7 +170,7 @@ func (m Message) lead() string {
 	if name := application(r); name != "" {
 		what += " (" + name + ")"
 	}
-	what = fmt.Sprintf("%s, backup of %s: ", what, m.fullTime(started(r)))
+	what = fmt.Sprintf("%s, backup of %s: ", what, fullTime(started(r), m.Zone))
 	holds := fmt.Sprintf("%s and %s, %s", plain.Count(int64(r.Documents), "document"),
 		plain.Count(int64(r.Objects), "object"), plain.Size(r.Bytes))
 	switch r.Status {
@@ -218,7 +220,7 @@ func (m Message) lastGood() string {
 	if m.Previous == nil {
 		return "There is no earlier good backup of this source with the same scope."
 	}
-	return fmt.Sprintf("The newest good backup is that of %s, %s.", m.fullTime(started(*m.Previous)), m.Previous.ID)
+	return fmt.Sprintf("The newest good backup is that of %s, %s.", fullTime(started(*m.Previous), m.Zone), m.Previous.ID)
 }
 
 func problems(findings []app.Finding) []problem {
@@ -301,7 +303,7 @@ func (m Message) change() string {
 		return "the first good backup"
 	}
 	return fmt.Sprintf("%s, %+d objects since %s", plain.Change(m.Record.Bytes-p.Bytes), m.Record.Objects-p.Objects,
-		m.shortTime(started(*p)))
+		shortTime(started(*p), m.Zone))
 }
 
 func (m Message) button() *button {
@@ -310,7 +312,7 @@ func (m Message) button() *button {
 	}
 	b := &button{
 		URL:     m.Link.URL,
-		Expires: "The link works until " + m.fullTime(m.Link.Expires) + ".",
+		Expires: "The link works until " + fullTime(m.Link.Expires, m.Zone) + ".",
 		Renew:   fmt.Sprintf("lifeboat link %s makes a new one.", m.Record.ID),
 	}
 	if m.Link.NeedsCode {

@@ -39,10 +39,10 @@ const (
 
 // Mail is a composed mail to one recipient.
 type Mail struct {
-	Run     backup.ID
-	Name    string // of the message within its run
-	Copy    int    // 0 for the first recipient of the message, 1 for the second, …
-	ID      string // Message-ID without brackets
+	Run     backup.ID // or the id of a restore
+	Name    string    // of the message within its run
+	Copy    int       // 0 for the first recipient of the message, 1 for the second, …
+	ID      string    // Message-ID without brackets
 	Subject string
 	Text    string
 	HTML    string
@@ -53,55 +53,54 @@ type Mail struct {
 	headers  map[gomail.Header]string
 }
 
-// Compose renders a message. The same message gives the same mail. A header value with a line break or another
-// control character, or an address that is none, is a Usage error.
-func Compose(m Message) (*Mail, error) {
-	m, err := m.checked()
+// Compose renders a letter. The same one gives the same mail. A header value with a line break or another control
+// character, or an address that is none, is a Usage error.
+func Compose(l Letter) (*Mail, error) {
+	d, err := l.draft()
 	if err != nil {
 		return nil, err
 	}
-	sent := &Mail{Run: m.Record.ID, Name: m.Name, Subject: m.Subject(), date: m.Date.In(m.Zone)}
-	if err := sent.address(m); err != nil {
+	sent := &Mail{Run: d.run, Name: d.name, Subject: d.content.Subject, date: d.date.In(zone(d.zone))}
+	if err := sent.address(d); err != nil {
 		return nil, err
 	}
 	var text, html strings.Builder
-	c := m.content()
-	if err := textTemplate.Execute(&text, c); err != nil {
-		return nil, fmt.Errorf("render the mail of run %s: %w", m.Record.ID, err)
+	if err := textTemplate.Execute(&text, d.content); err != nil {
+		return nil, fmt.Errorf("render the mail of run %s: %w", d.run, err)
 	}
-	if err := htmlTemplate.Execute(&html, c); err != nil {
-		return nil, fmt.Errorf("render the mail of run %s: %w", m.Record.ID, err)
+	if err := htmlTemplate.Execute(&html, d.content); err != nil {
+		return nil, fmt.Errorf("render the mail of run %s: %w", d.run, err)
 	}
 	if html.Len() >= maxHTML {
-		return nil, failure.New(failure.Internal, "the mail of run %s has %d bytes of HTML", m.Record.ID, html.Len())
+		return nil, failure.New(failure.Internal, "the mail of run %s has %d bytes of HTML", d.run, html.Len())
 	}
 	sent.Text, sent.HTML = text.String(), html.String()
-	sent.identify(m.Record.Source)
+	sent.identify(d)
 	return sent, nil
 }
 
-func (s *Mail) address(m Message) (err error) {
-	if s.from, err = parseAddress("sender", m.From); err != nil {
+func (s *Mail) address(d draft) (err error) {
+	if s.from, err = parseAddress("sender", d.from); err != nil {
 		return err
 	}
-	if s.to, err = parseAddress("recipient", m.To); err != nil {
+	if s.to, err = parseAddress("recipient", d.recipient); err != nil {
 		return err
 	}
-	if m.ReplyTo != "" {
-		s.replyTo, err = parseAddress("reply-to address", m.ReplyTo)
+	if d.replyTo != "" {
+		s.replyTo, err = parseAddress("reply-to address", d.replyTo)
 	}
 	return err
 }
 
 // identify sets the Message-ID and the headers that tell machines what the mail is.
-func (s *Mail) identify(source backup.Source) {
+func (s *Mail) identify(d draft) {
 	domain := domainOf(s.from)
 	s.ID = fmt.Sprintf("lifeboat.%s.%s.%s@%s", s.Run, s.Name, digest(s.to.Address), domain)
 	s.headers = map[gomail.Header]string{
 		"Auto-Submitted":           "auto-generated",
 		"X-Auto-Response-Suppress": "All",
-		"List-Id":                  fmt.Sprintf("lifeboat backups of %s <%s.lifeboat.%s>", source, source, domain),
-		"References":               fmt.Sprintf("<lifeboat.source.%s@%s>", source, domain),
+		"List-Id":                  d.list + domain + ">",
+		"References":               "<" + d.thread + "@" + domain + ">",
 	}
 }
 

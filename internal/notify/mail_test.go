@@ -127,7 +127,7 @@ func TestNoArchive(t *testing.T) {
 	}
 }
 
-func compose(t testing.TB, m notify.Message) (*notify.Mail, []byte) {
+func compose(t testing.TB, m notify.Letter) (*notify.Mail, []byte) {
 	t.Helper()
 	sent, err := notify.Compose(m)
 	if err != nil {
@@ -141,9 +141,10 @@ func compose(t testing.TB, m notify.Message) (*notify.Mail, []byte) {
 }
 
 func TestGoldenMails(t *testing.T) {
-	for name, m := range map[string]notify.Message{
+	for name, m := range map[string]notify.Letter{
 		"ok": okMessage(), "partial": partialMessage(), "failed": failedMessage(), "ok-without-link": withoutLink(),
 		"volumes": volumesMessage(), "on-demand": onDemandMessage(),
+		"restore-ok": restoreMessage(), "restore-partial": partialRestore(), "restore-failed": failedRestore(), "restore-drill": drill(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			sent, raw := compose(t, m)

@@ -1,8 +1,8 @@
-// Package notify tells people how a run ended: it composes one mail per recipient and delivers it at most once as far
-// as that can be had.
+// Package notify tells people how a backup or a restore ended: it composes one mail per recipient and delivers it at
+// most once as far as that can be had.
 //
-// Compose turns a record of the catalog, the good record before it and a finished link into a mail with a complete
-// text part and an HTML part; the same Message gives the same bytes. A Sender carries it: SMTP, or a Folder of .eml
+// Compose turns a Message (the record of a backup, the good one before it and a finished link) or a RestoreMessage (the
+// record of a restore) into a mail with a complete text part and an HTML part; the same letter gives the same bytes. A Sender carries it: SMTP, or a Folder of .eml
 // files. The Outbox keeps, in the vault at outbox/<run>/<message>-<recipient>.json, who sends what: a claim with a
 // lease, then the outcome. A crash between sending and noting that repeats the mail under the same Message-ID.
 //
@@ -10,6 +10,7 @@
 package notify
 
 import (
+	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
@@ -20,7 +21,15 @@ import (
 	"lifeboat/internal/failure"
 )
 
-// Message is everything that one mail says. All text in the record counts as a stranger's.
+// Letter is what a mail is made of: a Message or a RestoreMessage.
+type Letter interface {
+	run() backup.ID                       // the folder of its entries in the outbox
+	status() backup.Status                // of what it tells of
+	to(r Recipient, now time.Time) Letter // is the one to r, dated now unless it has a date
+	draft() (draft, error)
+}
+
+// Message is everything that one mail about a backup says. All text in the record counts as a stranger's.
 type Message struct {
 	Name     string          // within its run, [a-z0-9-]{1,40}; "backup" when empty
 	Record   catalog.Record  // of the run, with its final status
@@ -83,33 +92,70 @@ const maxPrefix = 60 // characters
 
 var namePattern = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
-// checked returns m with its defaults, or an error where a value can't be part of a mail.
-func (m Message) checked() (Message, error) {
+func (m Message) run() backup.ID        { return m.Record.ID }
+func (m Message) status() backup.Status { return m.Record.Status }
+
+func (m Message) to(r Recipient, now time.Time) Letter {
+	m.To, m.Link = r.Address, r.Link
+	if m.Date.IsZero() {
+		m.Date = now
+	}
+	return m
+}
+
+// draft returns the mail with its defaults, or an error where a value can't be part of one.
+func (m Message) draft() (draft, error) {
 	if m.Name == "" {
 		m.Name = "backup"
 	}
-	if m.Zone == nil {
-		m.Zone = time.UTC
-	}
-	if m.Date.IsZero() {
-		m.Date = m.Record.Finished
-	}
-	if !namePattern.MatchString(m.Name) {
-		return m, failure.New(failure.Internal, "%q is no name for a message", m.Name)
-	}
 	if _, err := backup.ParseID(string(m.Record.ID)); err != nil {
-		return m, err
+		return draft{}, err
 	}
 	if _, err := backup.ParseSource(string(m.Record.Source)); err != nil {
-		return m, err
+		return draft{}, err
 	}
-	if len([]rune(m.Prefix)) > maxPrefix {
-		return m, failure.New(failure.Usage, "the prefix of the subject is longer than %d characters", maxPrefix)
+	if err := m.Link.check(); err != nil {
+		return draft{}, err
 	}
-	if err := headerSafe("prefix of the subject", m.Prefix); err != nil {
-		return m, err
+	d := draft{
+		run: m.Record.ID, name: m.Name, prefix: m.Prefix, from: m.From, replyTo: m.ReplyTo, recipient: m.To,
+		date: m.Date, zone: m.Zone, content: m.content(),
+		list:   fmt.Sprintf("lifeboat backups of %s <%s.lifeboat.", m.Record.Source, m.Record.Source),
+		thread: fmt.Sprintf("lifeboat.source.%s", m.Record.Source),
 	}
-	return m, m.Link.check()
+	if d.date.IsZero() {
+		d.date = m.Record.Finished
+	}
+	return d, d.check()
+}
+
+// draft is a mail before it is rendered.
+type draft struct {
+	run                              backup.ID
+	name                             string // of the message within its run
+	prefix, from, replyTo, recipient string
+	date                             time.Time
+	zone                             *time.Location // UTC when nil
+	content                          content
+	list, thread                     string // the beginnings of the List-Id and of the mail that this one refers to
+}
+
+func (d draft) check() error {
+	if !namePattern.MatchString(d.name) {
+		return failure.New(failure.Internal, "%q is no name for a message", d.name)
+	}
+	if len([]rune(d.prefix)) > maxPrefix {
+		return failure.New(failure.Usage, "the prefix of the subject is longer than %d characters", maxPrefix)
+	}
+	return headerSafe("prefix of the subject", d.prefix)
+}
+
+// prefixed returns a subject with the prefix that people have chosen.
+func prefixed(prefix, subject string) string {
+	if prefix == "" {
+		return subject
+	}
+	return prefix + " " + subject
 }
 
 func (l Link) check() error {

@@ -50,14 +50,14 @@ type entry struct {
 
 func (e entry) done() bool { return e.Status == Sent || e.Status == Written }
 
-// Deliver sends the message to every recipient, with the link made for each, unless the policy says to be quiet;
-// before is the status of the run before this one of the same scope ("" for none). Repeated, it sends only what did
-// not go out. What a mail server or a folder refuses is no error but the status "failed", with the reasons.
+// Deliver sends the letter to every recipient, with the link made for each, unless the policy says to be quiet; before
+// is the status of what it is compared with: the run before of the same scope, the restore before into the same target
+// ("" for none). Repeated, it sends only what did not go out. What a mail server or a folder refuses is no error but the status "failed", with the reasons.
 //
-// An error means that the outbox itself can't be read or written, that m is no mail, or (Transient) that somebody
+// An error means that the outbox itself can't be read or written, that l is no mail, or (Transient) that somebody
 // else is sending it right now; a later Deliver settles it.
-func (o *Outbox) Deliver(ctx context.Context, m Message, before backup.Status, to ...Recipient) (catalog.Notified, error) {
-	if o.Policy.Quiet(m.Record.Status, before) {
+func (o *Outbox) Deliver(ctx context.Context, l Letter, before backup.Status, to ...Recipient) (catalog.Notified, error) {
+	if o.Policy.Quiet(l.status(), before) {
 		return catalog.Notified{Status: string(Quiet), At: o.now()}, nil
 	}
 	if len(to) == 0 {
@@ -70,9 +70,9 @@ func (o *Outbox) Deliver(ctx context.Context, m Message, before backup.Status, t
 	var told catalog.Notified
 	var reasons []string
 	for i, recipient := range to {
-		e, err := o.one(ctx, m, i, recipient, holder)
+		e, err := o.one(ctx, l, i, recipient, holder)
 		if err != nil {
-			return catalog.Notified{}, fmt.Errorf("notify %s of run %s: %w", plain.Short(recipient.Address, maxName), m.Record.ID, err)
+			return catalog.Notified{}, fmt.Errorf("notify %s of run %s: %w", plain.Short(recipient.Address, maxName), l.run(), err)
 		}
 		reasons = note(&told, reasons, e, recipient)
 	}
@@ -103,12 +103,8 @@ func note(told *catalog.Notified, reasons []string, e entry, recipient Recipient
 }
 
 // one claims, sends and marks the mail to one recipient.
-func (o *Outbox) one(ctx context.Context, m Message, index int, recipient Recipient, holder string) (entry, error) {
-	m.To, m.Link = recipient.Address, recipient.Link
-	if m.Date.IsZero() {
-		m.Date = o.now()
-	}
-	sent, err := Compose(m)
+func (o *Outbox) one(ctx context.Context, l Letter, index int, recipient Recipient, holder string) (entry, error) {
+	sent, err := Compose(l.to(recipient, o.now()))
 	if err != nil {
 		return entry{}, err
 	}
@@ -124,7 +120,7 @@ func (o *Outbox) one(ctx context.Context, m Message, index int, recipient Recipi
 	}
 	e.Status, e.Detail, e.Holder, e.Until, e.At = receipt.Status, receipt.Detail, "", time.Time{}, o.now()
 	if err != nil {
-		e.Status, e.Detail = Failed, conceal(err.Error(), m.Link)
+		e.Status, e.Detail = Failed, conceal(err.Error(), recipient.Link)
 	}
 	return e, o.mark(ctx, key, e, etag)
 }

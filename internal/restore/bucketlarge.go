@@ -13,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
-	"lifeboat/internal/archive"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
@@ -34,7 +33,7 @@ func (t *BucketTarget) large(ctx context.Context, u Unit) error {
 				return t.settle(i, o, err)
 			}
 			t.done(i, o)
-			t.o.Progress(1, i.Entry.Size-t.shown(u, o))
+			t.progress(1, i.Entry.Size-t.shown(u, o))
 			return nil
 		}
 		distrust = verdict == differs
@@ -77,7 +76,7 @@ func (t *BucketTarget) splice(ctx context.Context, u Unit) (outcome, verdict, er
 	}
 	o, err := t.complete(ctx, i, id, parts, spliced)
 	if err != nil || o != spliced {
-		t.o.Progress(0, -u.Length)
+		t.progress(0, -u.Length)
 	}
 	switch {
 	case failure.KindOf(err) == failure.Corrupt && err != nil:
@@ -99,11 +98,11 @@ func (t *BucketTarget) copyParts(ctx context.Context, u Unit, id string) ([]type
 	var group sync.WaitGroup
 	var shown int64
 	for k := range n {
-		if !acquire(inner, t.copies) {
+		if !acquire(inner, copyPlaces) {
 			break
 		}
 		group.Go(func() {
-			defer func() { <-t.copies }()
+			defer func() { <-copyPlaces }()
 			part, crc, err := t.copyPart(inner, u, id, int32(k+1), start(k), start(k+1)-start(k))
 			if err != nil {
 				cancel(err)
@@ -113,12 +112,12 @@ func (t *BucketTarget) copyParts(ctx context.Context, u Unit, id string) ([]type
 			mutex.Lock()
 			shown += start(k+1) - start(k)
 			mutex.Unlock()
-			t.o.Progress(0, start(k+1)-start(k))
+			t.progress(0, start(k+1)-start(k))
 		})
 	}
 	group.Wait()
 	if err := context.Cause(inner); err != nil {
-		t.o.Progress(0, -shown)
+		t.progress(0, -shown)
 		v, err := t.refused(err)
 		return nil, v, err
 	}
@@ -127,7 +126,7 @@ func (t *BucketTarget) copyParts(ctx context.Context, u Unit, id string) ([]type
 		sum = zipfmt.CombineCRC(sum, crcs[k], start(k+1)-start(k))
 	}
 	if manifest.CRC(sum) != u.Items[0].Entry.CRC32 {
-		t.o.Progress(0, -shown)
+		t.progress(0, -shown)
 		return nil, differs, nil
 	}
 	return parts, copied, nil
@@ -243,24 +242,18 @@ func (t *BucketTarget) abort(ctx context.Context, i Item, id string) {
 
 // streamed reads an object and writes it, in parts where it is larger than one. It is checked before it gets its name.
 func (t *BucketTarget) streamed(ctx context.Context, u Unit) (outcome, error) {
-	if !acquire(ctx, t.window) {
+	if !acquire(ctx, windowPlaces) {
 		return 0, ctx.Err()
 	}
-	defer func() { <-t.window }()
+	defer func() { <-windowPlaces }()
 	i := u.Items[0]
-	body, err := t.source.Open(ctx, u.From.Key, u.From.Offset, u.Length)
+	body, err := t.source.open(ctx, u.From, u.Length)
 	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			err = failure.New(failure.Corrupt, "could not be read: %w", err)
-		}
 		return 0, err
 	}
 	defer body.Close()
 	s := &partWriter{target: t, item: i, size: partSize(i.Entry.Size)}
-	problem, err := archive.Content(i.Entry, body, func(_ manifest.Entry, content io.Reader) error { return s.fill(ctx, content) })
-	if err == nil && problem != "" {
-		err = failure.New(failure.Corrupt, "%s", problem)
-	}
+	err = t.source.check(i.Entry, body, func(content io.Reader) error { return s.fill(ctx, content) })
 	if err != nil {
 		if s.upload != "" {
 			t.abort(ctx, i, s.upload)

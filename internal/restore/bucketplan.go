@@ -23,9 +23,9 @@ const (
 	maxKey       = 1024      // of the name of an object in a store
 )
 
-// Item is one entry on its way to the bucket.
+// Item is one entry on its way to the destination.
 type Item struct {
-	Key    string         `json:"key"` // in the bucket
+	Key    string         `json:"key"` // in the bucket, or below the folder
 	Entry  manifest.Entry `json:"entry"`
 	Offset int64          `json:"offset"` // of its body
 }
@@ -41,7 +41,7 @@ type Unit struct {
 	Items  []Item `json:"items"`
 }
 
-// Plan says how PlanBucket divides the work.
+// Plan says how PlanBucket divides the work, which is the same for a folder.
 type Plan struct {
 	Fresh  bool  // the target is empty
 	Floor  int64 // as in BucketOptions
@@ -147,19 +147,32 @@ type naming struct {
 	layout  Layout
 	objects bool // no documents
 	only    func(path string) bool
-	opaque  bool // the store takes any name as it is
+	named   func(manifest.Entry) (string, bool) // nil: by the above
+	wanted  func(manifest.Entry) bool           // nil: all
+	opaque  bool                                // the store takes any name as it is
 }
 
 // key implements Plan.Name.
 func (n naming) key(e manifest.Entry) (string, error) {
-	if !n.wants(e) {
+	name, put := n.choose(e)
+	if !put {
 		return "", nil
 	}
-	name := n.name(e)
 	if err := n.check(name); err != nil {
 		return "", err
 	}
 	return n.prefix + name, nil
+}
+
+// choose returns the name of an entry, which is not checked yet, or false where it is left out.
+func (n naming) choose(e manifest.Entry) (string, bool) {
+	switch {
+	case n.wanted != nil && !n.wanted(e):
+		return "", false
+	case n.named != nil:
+		return n.named(e)
+	}
+	return n.name(e), n.wants(e)
 }
 
 // wants reports whether an entry is restored at all. Empty directories have a meaning in a bucket only where they were

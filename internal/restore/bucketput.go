@@ -11,7 +11,6 @@ import (
 	"mime"
 	"path"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,148 +19,10 @@ import (
 	"github.com/aws/smithy-go"
 
 	"lifeboat/internal/app"
-	"lifeboat/internal/archive"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
 )
-
-// small does a window: one read, and one write for each of its objects that is not there.
-func (t *BucketTarget) small(ctx context.Context, u Unit) error {
-	var mutex sync.Mutex
-	missing := u
-	missing.Items, missing.Length = nil, 0
-	err := t.each(ctx, u.Items, func(i Item) error {
-		there, err := t.there(ctx, u.Fresh, i)
-		if err == nil && !there {
-			mutex.Lock()
-			defer mutex.Unlock()
-			missing.Items = append(missing.Items, i)
-		}
-		return err
-	})
-	if err != nil || len(missing.Items) == 0 {
-		return err
-	}
-	first, last := u.From.Offset+u.Length, u.From.Offset
-	for _, i := range missing.Items {
-		if size := i.Entry.StoredSize(); size > 0 {
-			first, last = min(first, i.Offset), max(last, i.Offset+size)
-		}
-	}
-	missing.From.Offset, missing.Length = first, max(0, last-first)
-	return t.fill(ctx, missing)
-}
-
-// fill reads a window and writes its objects.
-func (t *BucketTarget) fill(ctx context.Context, u Unit) error {
-	if !acquire(ctx, t.window) {
-		return ctx.Err()
-	}
-	defer func() { <-t.window }()
-	data, err := t.read(ctx, u)
-	if failure.KindOf(err) == failure.NotFound && err != nil {
-		err = failure.New(failure.Corrupt, "could not be read: %w", err)
-	}
-	return t.each(ctx, u.Items, func(i Item) error {
-		var content []byte
-		itemErr := err
-		if size := i.Entry.StoredSize(); itemErr == nil && size > 0 {
-			at := i.Offset - u.From.Offset
-			content, itemErr = whole(i.Entry, data[at:at+size])
-		}
-		var o outcome
-		if itemErr == nil {
-			o, itemErr = t.put(ctx, i, content)
-		}
-		return t.settle(i, o, itemErr)
-	})
-}
-
-// settle counts an object that was written, or its trouble.
-func (t *BucketTarget) settle(i Item, o outcome, err error) error {
-	if err != nil {
-		err = t.trouble(i, err)
-	} else {
-		t.done(i, o)
-	}
-	if err == nil {
-		t.o.Progress(1, i.Entry.Size)
-	}
-	return err
-}
-
-// each does the items, many at a time, and returns the first error.
-func (t *BucketTarget) each(ctx context.Context, items []Item, do func(Item) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var group sync.WaitGroup
-	for _, i := range items {
-		if !acquire(ctx, t.puts) {
-			break
-		}
-		group.Go(func() {
-			defer func() { <-t.puts }()
-			if err := do(i); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	group.Wait()
-	return context.Cause(ctx)
-}
-
-// readAttempts is how often a window is read: the SDK repeats a request, not a body that breaks off.
-const readAttempts = 3
-
-func (t *BucketTarget) read(ctx context.Context, u Unit) ([]byte, error) {
-	data := make([]byte, u.Length)
-	for attempt := 1; ; attempt++ {
-		err := t.readInto(ctx, u, data)
-		if err == nil || failure.KindOf(err) != failure.Transient || attempt == readAttempts {
-			return data, err
-		}
-	}
-}
-
-func (t *BucketTarget) readInto(ctx context.Context, u Unit, data []byte) error {
-	if len(data) == 0 {
-		return nil
-	}
-	body, err := t.source.Open(ctx, u.From.Key, u.From.Offset, u.Length)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if _, err = io.ReadFull(body, data); errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
-		return failure.New(failure.Corrupt, "the backup ends before its entries do")
-	}
-	return err
-}
-
-// whole returns the content of an entry from its body, if it is what the manifest says; Corrupt otherwise.
-func whole(e manifest.Entry, stored []byte) ([]byte, error) {
-	if e.Deflated == nil {
-		if manifest.CRC(crc32.ChecksumIEEE(stored)) != e.CRC32 {
-			return nil, failure.New(failure.Corrupt, "does not have the CRC-32 that the manifest says")
-		}
-		if e.SHA256 != "" {
-			if sum := sha256.Sum256(stored); hex.EncodeToString(sum[:]) != e.SHA256 {
-				return nil, failure.New(failure.Corrupt, "does not have the SHA-256 that the manifest says")
-			}
-		}
-		return stored, nil
-	}
-	var content bytes.Buffer
-	problem, err := archive.Content(e, bytes.NewReader(stored), func(_ manifest.Entry, r io.Reader) error {
-		_, _ = content.ReadFrom(r) // the check says what is wrong with it
-		return nil
-	})
-	if err == nil && problem != "" {
-		err = failure.New(failure.Corrupt, "%s", problem)
-	}
-	return content.Bytes(), err
-}
 
 // put writes an object in one request.
 func (t *BucketTarget) put(ctx context.Context, i Item, content []byte) (outcome, error) {

@@ -1,9 +1,15 @@
 package restore
 
 import (
+	"bytes"
+	"compress/flate"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"hash/crc32"
 	"io"
 
+	"lifeboat/internal/archive"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pool"
@@ -26,6 +32,9 @@ type Bytes struct {
 	Open func(ctx context.Context, key vault.Key, offset, length int64) (io.ReadCloser, error)
 	// Vault holds the objects that spots name; nil where no store can copy from them.
 	Vault *vault.Vault
+	// Foreign says that another program made the archive: nobody knows the CRC-32 of a deflated body, so that
+	// manifest.Deflated.CRC32 means nothing. Size and CRC-32 of the content are checked as ever.
+	Foreign bool
 }
 
 // PackBytes reads a backup from its packs, wherever the pool has them.
@@ -58,6 +67,38 @@ func FileBytes(image verify.Image) Bytes {
 	return Bytes{Locate: inArchive(Spot{}), Open: open}
 }
 
+// ReaderBytes reads the archive of another program, a file of this machine. locate says where the body of an entry
+// begins; the reader is used by many at a time.
+func ReaderBytes(r io.ReaderAt, locate func(manifest.Entry) (Spot, error)) Bytes {
+	open := func(ctx context.Context, _ vault.Key, offset, length int64) (io.ReadCloser, error) {
+		return io.NopCloser(stoppable{ctx, io.NewSectionReader(r, offset, length)}), nil
+	}
+	return Bytes{Locate: locate, Open: open, Foreign: true}
+}
+
+// ObjectBytes reads the archive of another program from the vault, an object of size bytes. locate says at which offset
+// of it the body of an entry begins; nothing else of its spots counts.
+func ObjectBytes(v *vault.Vault, key vault.Key, size int64, locate func(manifest.Entry) (Spot, error)) Bytes {
+	in := func(e manifest.Entry) (Spot, error) {
+		at, err := locate(e)
+		return Spot{Key: key, Offset: at.Offset, Object: size}, err
+	}
+	return Bytes{Locate: in, Open: opener(v), Vault: v, Foreign: true}
+}
+
+// stoppable ends a read of gigabytes when nobody wants it any more.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
+}
+
 type limited struct {
 	io.Reader
 	io.Closer
@@ -78,4 +119,40 @@ func inArchive(at Spot) func(manifest.Entry) (Spot, error) {
 		at.Offset += e.StoredSize()
 		return here, nil
 	}
+}
+
+// whole returns the content of an entry from its body, if it is what the manifest says; Corrupt otherwise.
+func (b Bytes) whole(e manifest.Entry, stored []byte) ([]byte, error) {
+	if e.Deflated != nil {
+		var content bytes.Buffer
+		content.Grow(int(min(e.Size, inflatedSize)) + bytes.MinRead)
+		err := b.check(e, bytes.NewReader(stored), func(r io.Reader) error {
+			_, _ = content.ReadFrom(r) // the check says what is wrong with it
+			return nil
+		})
+		return content.Bytes(), err
+	}
+	if manifest.CRC(crc32.ChecksumIEEE(stored)) != e.CRC32 {
+		return nil, failure.New(failure.Corrupt, "does not have the CRC-32 that the manifest says")
+	}
+	if e.SHA256 != "" {
+		if sum := sha256.Sum256(stored); hex.EncodeToString(sum[:]) != e.SHA256 {
+			return nil, failure.New(failure.Corrupt, "does not have the SHA-256 that the manifest says")
+		}
+	}
+	return stored, nil
+}
+
+// check checks the content of an entry while it is read from its body: Corrupt if it is not what the manifest says.
+// Another error is that of read, or concerns more than this entry.
+func (b Bytes) check(e manifest.Entry, body io.Reader, read func(io.Reader) error) error {
+	if b.Foreign && e.Deflated != nil { // taken for a stored entry, whose body is what comes out of the inflater
+		body = io.LimitReader(flate.NewReader(body), e.Size+1)
+		e.Deflated = nil
+	}
+	problem, err := archive.Content(e, body, func(_ manifest.Entry, content io.Reader) error { return read(content) })
+	if err == nil && problem != "" {
+		err = failure.New(failure.Corrupt, "%s", problem)
+	}
+	return err
 }

@@ -153,6 +153,8 @@ type Notifier struct {
 	LinkKey secret.String
 	Holder  string
 	Version string
+	Sender  notify.Sender // nil: the mail server that the configuration names, or a folder
+	From    string        // the sender's address, where Sender is set
 }
 
 // MailFolder is where mails are written when no SMTP server is configured: `mail` beside the folder of the state,
@@ -197,6 +199,9 @@ func (n *Notifier) Notify(ctx context.Context, record catalog.Record, previous *
 }
 
 func (n *Notifier) sender() (notify.Sender, string, error) {
+	if n.Sender != nil {
+		return n.Sender, n.From, nil
+	}
 	mail := n.Config.Mail
 	if mail == nil || mail.SMTP == "" {
 		from := defaultFrom

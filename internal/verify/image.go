@@ -114,7 +114,12 @@ func OpenArchive(ctx context.Context, v *vault.Vault, source backup.Source, id b
 	if err != nil {
 		return nil, err
 	}
-	f, err := archive.Open(ctx, stored{v, key, info.Size})
+	return OpenObject(ctx, v, key, info.Size)
+}
+
+// OpenObject opens an archive of lifeboat's that lies anywhere in the vault.
+func OpenObject(ctx context.Context, v *vault.Vault, key vault.Key, size int64) (Image, error) {
+	f, err := archive.Open(ctx, stored{v, key, size})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package zipline
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,13 +81,28 @@ func (c *client) get(ctx context.Context, query string, headers time.Duration) (
 }
 
 func (c *client) once(ctx context.Context, query string, headers time.Duration) (*http.Response, error) {
-	target := c.base.JoinPath(exportPath)
+	return c.request(ctx, http.MethodGet, exportPath, query, nil, headers)
+}
+
+// request sends one request and returns its answer, whatever its status. A body is JSON, of unknown length where it
+// is no bytes.Reader; the server may take at most the idle time for each piece of it. limit is for all until the answer
+// starts.
+func (c *client) request(ctx context.Context, method, path, query string, body io.Reader, limit time.Duration) (*http.Response, error) {
+	target := c.base.JoinPath(path)
 	target.RawQuery = query
-	guarded, guard := idle.New(ctx, headers)
-	request, err := http.NewRequestWithContext(guarded, http.MethodGet, target.String(), nil)
+	guarded, guard := idle.New(ctx, limit)
+	if _, known := body.(*bytes.Reader); body != nil && !known {
+		stalled := time.AfterFunc(c.idle, guard.Stop)
+		defer stalled.Stop()
+		body = moving(body, stalled, c.idle)
+	}
+	request, err := http.NewRequestWithContext(guarded, method, target.String(), body)
 	if err != nil {
 		guard.Stop()
 		return nil, fmt.Errorf("ask Zipline: %w", err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("Authorization", c.token.Reveal())
 	request.Header.Set("Accept", "application/json")
@@ -95,10 +111,22 @@ func (c *client) once(ctx context.Context, query string, headers time.Duration) 
 	if err != nil {
 		expired := guard.Expired()
 		guard.Stop()
-		return nil, c.unanswered(ctx, err, expired, headers)
+		return nil, c.unanswered(ctx, err, expired, limit)
 	}
 	answer.Body = guard.Body(answer.Body, c.idle)
 	return answer, nil
+}
+
+// moving puts a timer off with each read, and stops it at the end.
+func moving(body io.Reader, stalled *time.Timer, limit time.Duration) io.Reader {
+	return readerFunc(func(p []byte) (int, error) {
+		stalled.Reset(limit)
+		n, err := body.Read(p)
+		if err != nil {
+			stalled.Stop()
+		}
+		return n, err
+	})
 }
 
 // unanswered gives the error of a request without an answer its kind.

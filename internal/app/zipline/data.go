@@ -71,7 +71,9 @@ func (d *decoder) readRows(name, path string, known bool) error {
 		}
 		if known {
 			d.odd.check(name, path+"[]", row, func() string { return label(row, n) })
-			d.keep(name, row)
+			if err := d.keep(name, row); err != nil {
+				return err
+			}
 		}
 		if err := d.digest.add(shorten(name), row); err != nil {
 			return err
@@ -92,13 +94,16 @@ func label(row any, n int64) string {
 	return fmt.Sprintf("entry %d", n+1)
 }
 
-// keep indexes the rows that name an object.
-func (d *decoder) keep(array string, row any) {
+// keep indexes the rows that name an object, or hands each row on.
+func (d *decoder) keep(array string, row any) error {
+	if d.each != nil {
+		return d.each(array, row)
+	}
 	key := map[string]string{"files": "name", "thumbnails": "path"}[array]
 	object, _ := row.(map[string]any)
 	name, ok := object[key].(string)
 	if key == "" || !ok {
-		return // without a name there's nothing to look for; the schema has said so
+		return nil // without a name there's nothing to look for; the schema has said so
 	}
 	switch {
 	case !objectName(name) && len(d.badNames) < maxBadNames:
@@ -108,6 +113,7 @@ func (d *decoder) keep(array string, row any) {
 	default:
 		d.index.add(name, sizeOf(object), array == "thumbnails")
 	}
+	return nil
 }
 
 // objectName reports whether a row's name can be the name of an object in Zipline's flat datasource.

@@ -39,6 +39,8 @@ type decoder struct {
 	*export
 	json  *json.Decoder
 	bound *bound
+	// each, where it is set, gets every row of a known array; no index is kept then. An error ends the reading.
+	each func(array string, row any) error
 }
 
 // readExport reads one export to its end. Its errors are Invalid, with a hint, or those of r. Metrics says that
@@ -46,10 +48,14 @@ type decoder struct {
 func readExport(r io.Reader, metrics bool) (*export, error) { return readBounded(r, metrics, maxRow) }
 
 func readBounded(r io.Reader, metrics bool, most int64) (*export, error) {
+	return readWith(r, metrics, most, nil)
+}
+
+func readWith(r io.Reader, metrics bool, most int64, each func(array string, row any) error) (*export, error) {
 	limited := &bound{reader: r, most: most}
 	d := &decoder{
 		export: &export{counts: map[string]int64{}},
-		json:   json.NewDecoder(limited), bound: limited,
+		json:   json.NewDecoder(limited), bound: limited, each: each,
 	}
 	d.json.UseNumber()
 	if err := d.document(); err != nil {

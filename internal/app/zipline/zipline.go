@@ -9,10 +9,13 @@
 // of the export. Its rows are checked against export4.schema.json one by one. The bytes come from the datasource
 // itself, because Zipline's API counts views, deletes what is due, and hides password-protected files.
 //
+// A snapshot of one folder (backup.Scope.Folder) has another layout: see folder.go. FolderTarget rebuilds it.
+//
 // The package promises that the token is in no error and in no finding. What it finds has these kinds:
 //
 //	problems  schema bad-name duplicate-name missing size unreadable suspicious counts config
 //	notes     unknown-key counts orphan newer probe missing-thumbnail
+//	of a folder besides: notes password cycle moved changed
 package zipline
 
 import (
@@ -134,6 +137,9 @@ func (s *Source) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink
 	counted, err := s.countOnly(ctx)
 	if err != nil {
 		return app.Facts{}, err
+	}
+	if scope.Folder != "" {
+		return s.snapshotFolder(ctx, scope.Folder, sink)
 	}
 	asked := s.options.Now()
 	e, err := s.fetch(ctx, s.options.Metrics && !scope.NoMetrics, sink)

@@ -1,37 +1,58 @@
-// Package standin is a Zipline 4.6.3 for tests and for `lifeboat demo`, as far as a backup needs one.
+// Package standin is a Zipline for tests, for `lifeboat demo` and as the throw-away target of `lifeboat drill`.
 //
-// A Server answers the calls of a backup exactly as the recorded answers of a real Zipline: status, headers, body and
-// faults. A test holds it against those recordings. An Instance is a small made-up Zipline: an export and the
-// objects that belong to it, the same on every machine.
+// A Server is either a stateful instance with a Database, whose import loses what the real one's loses, or a server that
+// exports what Options.Export gives and nothing else.
+//
+// Tests replay recorded answers of a real Zipline 4.6.3: imports, exports and counts, who am I, users, the lists of folders,
+// files, tags, URLs and invites, changes of folders and settings, refusals and rate limits. The rest follows the rules of
+// that version's source as described, without a recording: deleting, uploads, changes of users, files, tags and URLs. Not
+// there: logins and sessions, chunked uploads, ZIPs of users and folders, version 3 imports. Passwords are never checked.
+//
+// An Instance is a small made-up Zipline: an export and the objects that belong to it, the same on every machine.
 package standin
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
+	"context"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
-// The tokens that a Server accepts, by the role of their user.
+// The tokens that a Server with Options.Export accepts, by the role of their user. SuperAdminToken is also the default
+// of Options.Token.
 const (
 	SuperAdminToken = "stand-in-token-of-the-superadmin"
 	AdminToken      = "stand-in-token-of-an-admin"
 	UserToken       = "stand-in-token-of-a-user"
 )
 
-// Options say what a Server answers.
+// Options say what a Server is. The zero value: an empty Zipline 4.6.3 whose SUPERADMIN is "admin" with SuperAdminToken.
 type Options struct {
+	// Database holds the instance. Nil without Export: a new one, with the SUPERADMIN Admin (default "admin") and Token
+	// (default SuperAdminToken).
+	Database     *Database
+	Admin, Token string
 	// Export returns the server's full export, with metrics; it is called for each request, and must be safe for
-	// concurrent use. Only request.date is replaced.
+	// concurrent use. Only request.date is replaced. Such a server has no Database and can't be written to.
 	Export func() []byte
-	// OwnerlessURLs is how many URLs more Zipline counts than it exports.
+	// OwnerlessURLs is how many URLs more Zipline counts than Export has.
 	OwnerlessURLs int
+	// Datasource is the folder of the objects; "": uploads are refused, and deleting a file deletes its row only.
+	Datasource string
 	// Storage is what the status says of the local datasource.
 	Storage Storage
+	// Version is the version whose rules are followed; "": V463.
+	Version Version
+	// NoRateLimits answers however fast requests come. The headers of the limits stay.
+	NoRateLimits bool
+	// CPUs bounds one setting; 0: 2. Paths are the files and folders that settings may name. Themes are those that the
+	// instance has besides the built-in ones. Tampered are the settings that its environment overrides.
+	CPUs                    int
+	Paths, Themes, Tampered []string
+	// Fault says what goes wrong with the n-th request, counted from 1; nil: nothing. It may be called concurrently.
+	Fault func(n int, r *http.Request) Fault
 	// Now is the server's clock; nil: time.Now.
 	Now func() time.Time
 }
@@ -46,171 +67,123 @@ type Storage struct {
 
 // Server is an http.Handler, safe for concurrent use.
 type Server struct {
-	options Options
-	mux     *http.ServeMux
+	options  Options
+	database *Database // nil with Options.Export
+	mux      *http.ServeMux
+	limiter  limiter
+	requests atomic.Int64
 }
 
 // New returns a server.
 func New(options Options) *Server {
-	if options.Now == nil {
-		options.Now = time.Now
-	}
-	s := &Server{options: options, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /api/server/export", s.export)
-	s.mux.HandleFunc("GET /api/server/status", s.status)
+	s := &Server{options: withDefaults(options), mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /api/healthcheck", s.healthcheck)
-	s.mux.HandleFunc("GET /api/version", s.version)
 	s.mux.HandleFunc("/api/", s.noRoute)
 	s.mux.HandleFunc("/", s.page)
+	if options.Export != nil {
+		s.mux.HandleFunc("GET /api/server/export", s.replayExport)
+		s.mux.HandleFunc("GET /api/server/status", s.replayStatus)
+		s.mux.HandleFunc("GET /api/version", s.replayVersion)
+		return s
+	}
+	s.database = options.Database
+	if s.database == nil {
+		s.database = NewDatabase(s.options.Admin, s.options.Token)
+	}
+	s.register()
 	return s
 }
 
+func withDefaults(options Options) Options {
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Version == "" {
+		options.Version = V463
+	}
+	if options.CPUs == 0 {
+		options.CPUs = 2
+	}
+	if options.Admin == "" {
+		options.Admin = "admin"
+	}
+	if options.Token == "" {
+		options.Token = SuperAdminToken
+	}
+	return options
+}
+
+// register adds the routes of an instance with tables.
+func (s *Server) register() {
+	for _, routes := range [][]route{
+		serverRoutes(s.options.Version), publicRoutes, userRoutes, folderRoutes, fileRoutes, tagRoutes, urlRoutes, inviteRoutes, settingsRoutes,
+	} {
+		for _, rt := range routes {
+			s.mux.HandleFunc(rt.pattern, s.serveRoute(rt))
+		}
+	}
+	s.mux.HandleFunc("POST /api/upload", s.upload)
+	s.mux.HandleFunc("GET /raw/{name...}", s.raw)
+}
+
+// serverRoutes are the calls that concern the whole instance.
+func serverRoutes(version Version) []route {
+	flags := object(field{"nometrics", queryFlag}, field{"counts", queryFlag})
+	exporter := superAdmin
+	if version == V442 {
+		flags, exporter = nil, admin
+	}
+	routes := []route{
+		{pattern: "GET /api/server/export", least: exporter, query: flags, run: exportRoute},
+		{pattern: "POST " + importPath, least: superAdmin, seconds: 5, body: importBody, large: true, run: importV4},
+		{pattern: "GET /api/version", least: user, run: func(*call) (any, error) { return nil, noVersion }},
+	}
+	if version != V442 {
+		routes = append(routes, route{pattern: "GET /api/server/status", least: admin, run: func(c *call) (any, error) {
+			return status{"local", c.s.options.Storage}, nil
+		}})
+	}
+	return routes
+}
+
+// Database returns the instance's database; nil with Options.Export.
+func (s *Server) Database() *Database { return s.database }
+
+// Requests returns how many requests have come.
+func (s *Server) Requests() int { return int(s.requests.Load()) }
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	n := int(s.requests.Add(1))
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Date", s.options.Now().UTC().Format(http.TimeFormat))
 	w.Header().Set("Keep-Alive", "timeout=72")
-	s.mux.ServeHTTP(w, r)
+	fault := Fault{}
+	if s.options.Fault != nil {
+		fault = s.options.Fault(n, r)
+	}
+	s.serve(w, r, fault)
 }
 
-// role is what a token's user may do.
-type role int
+type faultKey struct{}
 
-const (
-	nobody role = iota
-	user
-	admin
-	superAdmin
-)
-
-// complaint is an error as Zipline writes it; the order of its fields is Zipline's.
-type complaint struct {
-	Error      string `json:"error"`
-	Code       int    `json:"code"`
-	StatusCode int    `json:"statusCode"`
+// handle serves a request whose connection holds.
+func (s *Server) handle(w http.ResponseWriter, r *http.Request, fault Fault) {
+	s.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), faultKey{}, fault)))
 }
 
-var (
-	noSession     = complaint{"E2000: Invalid login session", 2000, 401}
-	badToken      = complaint{"E2001: Invalid token", 2001, 401}
-	adminOnly     = complaint{"E3000: Admin only", 3000, 403}
-	notSuperAdmin = complaint{"E3015: Not super admin", 3015, 403}
-	noVersion     = complaint{"E6001: Failed to fetch version details", 6001, 500}
-)
-
-// authorize answers a request without the right to go on, and reports whether it may.
-func authorize(w http.ResponseWriter, r *http.Request, least role) bool {
-	header := r.Header.Get("Authorization")
-	has := map[string]role{SuperAdminToken: superAdmin, AdminToken: admin, UserToken: user}[header]
-	switch {
-	case header == "":
-		refuse(w, noSession)
-	case has == nobody:
-		refuse(w, badToken)
-	case has < min(least, admin):
-		refuse(w, adminOnly)
-	case has < least:
-		refuse(w, notSuperAdmin)
-	default:
-		return true
-	}
-	return false
+func faultOf(r *http.Request) Fault {
+	fault, _ := r.Context().Value(faultKey{}).(Fault)
+	return fault
 }
 
-func refuse(w http.ResponseWriter, c complaint) { reply(w, c.StatusCode, c) }
-
-// reply writes compact JSON without a newline and without escaping < > &, as Node does.
-func reply(w http.ResponseWriter, status int, body any) {
-	var b bytes.Buffer
-	encoder := json.NewEncoder(&b)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(body); err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
-	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	_, _ = w.Write(text) // the client is gone: nobody to tell
-}
-
-// issue is one problem of a query.
-type issue struct {
-	Keyword      string `json:"keyword"`
-	InstancePath string `json:"instancePath"`
-	SchemaPath   string `json:"schemaPath"`
-	Message      string `json:"message"`
-	Params       struct {
-		Values []string `json:"values"`
-	} `json:"params"`
-}
-
-// checkQuery answers a query that is not valid: each parameter is exactly true or false.
-func checkQuery(w http.ResponseWriter, r *http.Request) bool {
-	words := []string{"true", "false"}
-	for _, name := range []string{"nometrics", "counts"} {
-		values, given := r.URL.Query()[name]
-		if !given || slices.Contains(words, values[0]) {
-			continue
-		}
-		problem := issue{
-			Keyword: "invalid_value", InstancePath: "/" + name, SchemaPath: "#/" + name + "/invalid_value",
-			Message: `Invalid option: expected one of "true"|"false"`,
-		}
-		problem.Params.Values = words
-		reply(w, http.StatusBadRequest, struct {
-			Error      string  `json:"error"`
-			StatusCode int     `json:"statusCode"`
-			Code       int     `json:"code"`
-			Issues     []issue `json:"issues"`
-		}{"querystring" + problem.InstancePath + " " + problem.Message, 400, 1000, []issue{problem}})
-		return false
-	}
-	return true
-}
-
-func (s *Server) export(w http.ResponseWriter, r *http.Request) {
-	if !checkQuery(w, r) || !authorize(w, r, superAdmin) { // Fastify validates first (inferred, not recorded)
-		return
-	}
-	query := r.URL.Query()
-	var e Export
-	if err := json.Unmarshal(s.options.Export(), &e); err != nil {
-		reply(w, 500, complaint{"E9000: Internal Server Error", 9000, 500})
-		return
-	}
-	if query.Get("counts") == "true" {
-		reply(w, http.StatusOK, e.Counts(s.options.OwnerlessURLs))
-		return
-	}
-	if query.Has("nometrics") { // a fault of Zipline: nometrics=false drops them too
-		e.Data.Metrics = []json.RawMessage{}
-	}
-	now := s.options.Now().UTC()
-	e.Request.Date = now.Format("2006-01-02T15:04:05.000Z")
-	w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=zipline4_export_%d.json", now.UnixMilli()))
-	reply(w, http.StatusOK, e)
-}
-
-func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	if authorize(w, r, admin) {
-		reply(w, http.StatusOK, struct {
-			Datasource string  `json:"datasource"`
-			Storage    Storage `json:"storage"`
-		}{"local", s.options.Storage})
-	}
+type status struct {
+	Datasource string  `json:"datasource"`
+	Storage    Storage `json:"storage"`
 }
 
 func (s *Server) healthcheck(w http.ResponseWriter, _ *http.Request) {
 	reply(w, http.StatusOK, map[string]bool{"pass": true})
-}
-
-// version answers as a Zipline that can't reach the internet.
-func (s *Server) version(w http.ResponseWriter, r *http.Request) {
-	if authorize(w, r, user) {
-		refuse(w, noVersion)
-	}
 }
 
 func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
@@ -233,5 +206,5 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text))
+	_, _ = w.Write([]byte(text)) // the client is gone: nobody to tell
 }

@@ -1,4 +1,4 @@
-package cli
+package setup
 
 import (
 	"context"
@@ -7,39 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"lifeboat/internal/failure"
-	"lifeboat/internal/manifest"
 	"lifeboat/internal/restore"
 )
 
-// folderDestination is a folder.
-type folderDestination struct {
-	name string
-	into bool
-	only func(path string) bool
-	free func()
-}
-
-func (d *folderDestination) release() { d.free() }
-
-func (d *folderDestination) String() string { return d.name }
-
-func (d *folderDestination) wants(e manifest.Entry) bool { return d.only == nil || d.only(e.Path) }
-
-func (d *folderDestination) write(ctx context.Context, b *opened, progress func(items, bytes int64)) (restore.Result, error) {
-	folder, err := restore.OpenFolder(d.name, d.into)
-	if err != nil {
-		return restore.Result{}, inaccessible(d.name, err)
-	}
-	defer folder.Close()
-	folder.Only(d.only)
-	return folder.Restore(ctx, b.image, progress)
-}
-
-// reserve says early what would be said late: that a folder is not empty, or may not be written. It makes the folder
-// where there is none; release takes what it made back, unless something lies in it by then.
-func reserve(name string, into bool) (release func(), err error) {
+// readyFolder says early what would be said late: that a folder is not empty, or may not be written. It makes the
+// folder where there is none; undo takes what it made back, unless something lies in it by then.
+func readyFolder(name string, existing bool) (undo func(), err error) {
 	var made []string
 	for dir := filepath.Clean(name); ; dir = filepath.Dir(dir) {
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || filepath.Dir(dir) == dir {
@@ -47,14 +25,14 @@ func reserve(name string, into bool) (release func(), err error) {
 		}
 		made = append(made, dir)
 	}
-	release = func() {
+	undo = func() {
 		for _, dir := range made {
 			if os.Remove(dir) != nil {
 				return
 			}
 		}
 	}
-	folder, err := restore.OpenFolder(name, into)
+	folder, err := restore.OpenFolder(name, existing)
 	if err == nil {
 		err = folder.Close()
 	}
@@ -62,10 +40,10 @@ func reserve(name string, into bool) (release func(), err error) {
 		err = writable(name)
 	}
 	if err != nil {
-		release()
+		undo()
 		return nil, inaccessible(name, err)
 	}
-	return release, nil
+	return undo, nil
 }
 
 // writable writes a file into a folder and removes it.
@@ -89,4 +67,18 @@ func inaccessible(name string, err error) error {
 		return failure.New(failure.NotFound, "the folder %s cannot be created", name).WithHint("check the path")
 	}
 	return err
+}
+
+// credentialTime bounds the search for credentials: off AWS, the SDK waits for a service that is not there.
+const credentialTime = 20 * time.Second
+
+// Credentialed is Denied where nothing gives credentials for a store.
+func Credentialed(ctx context.Context, client *s3.Client, hint string) error {
+	limited, cancel := context.WithTimeout(ctx, credentialTime)
+	defer cancel()
+	if _, err := client.Options().Credentials.Retrieve(limited); err != nil && ctx.Err() == nil {
+		return failure.New(failure.Denied, "there are no credentials for the store: neither options nor the environment nor a profile or role give any").
+			WithHint("%s", hint)
+	}
+	return ctx.Err()
 }

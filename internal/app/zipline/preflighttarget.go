@@ -1,0 +1,384 @@
+package zipline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/failure"
+)
+
+func quoteName(name string) string { return strconv.QuoteToGraphic(shorten(name)) }
+
+func decode(answer reply, into any) error { return json.Unmarshal(answer.body, into) }
+
+// collisions are names of the backup that the target has for something else.
+type collisions struct {
+	users, vanities []string
+	byArray         map[string][]string
+	adminFolders    map[string]bool // names of the administrator's own
+}
+
+// settlePlan makes the plan: it reads the backup, then a fresh export of the target.
+func (f *preflight) settlePlan(ctx context.Context) error {
+	if err := f.look(ctx); err != nil {
+		return err
+	}
+	if err := f.read(ctx); err != nil {
+		return err
+	}
+	f.backup = backupView(f.r, f.plan)
+	if err := f.backup.learn(ctx); err != nil {
+		return err
+	}
+	if err := f.merge(); err != nil {
+		return err
+	}
+	f.folders(nil)
+	if err := f.rows(ctx); err != nil {
+		return err
+	}
+	if err := f.settleNames(ctx); err != nil {
+		return err
+	}
+	counted, err := f.counted(ctx)
+	if err != nil {
+		return err
+	}
+	if f.plan.Metrics = f.metrics > 0 && counted["metrics"] == 0; f.metrics > 0 && !f.plan.Metrics {
+		f.report.add(note("metrics", "", "%d metrics are left out: the target has some of its own, and an import would mix them", f.metrics))
+	}
+	return nil
+}
+
+// look reads the version of the target.
+func (f *preflight) look(ctx context.Context) error {
+	head, err := f.exportOf(false).walk(ctx, func(string, int64, fields) error { return nil }, nil, arrays...)
+	if err != nil {
+		return err
+	}
+	f.version = head.versions.zipline
+	v, ok := parseVersion(f.version)
+	switch {
+	case !ok:
+		return failure.New(failure.Invalid, "the target does not say which version of Zipline it is").
+			WithHint("lifeboat restores into Zipline 4.4.2 or newer")
+	case v.before(oldest):
+		return failure.New(failure.Invalid, "the target is Zipline %s, whose import loses the order of folders", shorten(f.version)).
+			WithHint("upgrade it to 4.4.2 or newer")
+	}
+	f.old = !decodes.before(v)
+	return nil
+}
+
+// rows looks at the backup's rows with their owners: what is nobody's, passkeys of one name, second factors, quotas.
+func (f *preflight) rows(ctx context.Context) error {
+	passkeys := map[[2]string]bool{}
+	view := backupView(f.r, f.plan)
+	return view.each(ctx, func(array, _ string, _ []trait, row fields) error {
+		if f.strangers(array, row) {
+			return nil
+		}
+		switch array {
+		case "users":
+			if str(row, "id") == f.plan.Merge {
+				f.totp = str(row, "totpSecret") != ""
+			}
+		case "userQuotas":
+			f.quotas(row)
+		case "userPasskeys":
+			key := [2]string{str(row, "userId"), str(row, "name")}
+			if passkeys[key] {
+				name := numbered(key[1], bracketed, func(other string) bool { return !passkeys[[2]string{key[0], other}] })
+				f.plan.Passkey[str(row, "id")], key[1] = name, name
+				f.report.add(note("renamed", str(row, "name"), "the passkey comes in as %s: the import takes one of a name", quoteName(name)))
+			}
+			passkeys[key] = true
+		}
+		return nil
+	})
+}
+
+// settleNames holds all names against the target's, and renames what it has for something else.
+func (f *preflight) settleNames(ctx context.Context) error {
+	c := &comparison{plan: f.plan, index: map[uint64]expected{}, sum: map[string]*tallied{}}
+	for _, array := range arrays {
+		c.sum[array] = &tallied{}
+	}
+	c.backup = backupView(f.r, f.plan)
+	vanities := map[uint64]bool{}
+	err := c.backup.each(ctx, func(array, key string, traits []trait, row fields) error {
+		if array == "metrics" {
+			return nil
+		}
+		c.expect(array, key, traits)
+		if vanity := str(row, "vanity"); array == "urls" && vanity != "" {
+			vanities[digestOf("vanity", vanity)] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	found := &collisions{byArray: map[string][]string{}, adminFolders: map[string]bool{}}
+	if err := f.collide(ctx, c, vanities, found); err != nil {
+		return err
+	}
+	if err := f.stored(ctx, c, found); err != nil {
+		return err
+	}
+	free := func(array string) func(string) bool {
+		return func(name string) bool {
+			digest := keyDigest(array, name)
+			if _, planned := c.index[digest]; planned || f.taken[digest] {
+				return false
+			}
+			f.taken[digest] = true
+			return true
+		}
+	}
+	for id, u := range f.backup.users {
+		if f.plan.Merge != "" && id != f.plan.Merge && u.name == f.plan.Admin.Username {
+			found.users = append(found.users, u.name) // --as names another one
+		}
+	}
+	f.warnTOTP()
+	if err := f.renameUsers(found.users, free("users")); err != nil {
+		return err
+	}
+	f.renameRows(found, free)
+	f.plan.ready()
+	if len(found.adminFolders) > 0 {
+		f.plan.Sent = map[string]string{}
+		f.folders(found.adminFolders)
+	}
+	return nil
+}
+
+// collide walks a fresh export of the target.
+func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uint64]bool, found *collisions) error {
+	v := f.targetView(f.exportOf(false).once(), f.plan, c.backup)
+	return v.each(ctx, func(array, key string, traits []trait, row fields) error {
+		digest := keyDigest(array, key)
+		f.taken[digest] = true
+		e, planned := c.index[digest]
+		mine := v.ownerOf(str(row, "userId")+str(row, "inviterId")) == f.plan.Admin.Username
+		same := planned && mine && e.traits == digestTraits(traits)
+		if array == "users" && str(row, "id") == f.plan.Admin.ID {
+			f.hasTOTP = str(row, "totpSecret") != ""
+		}
+		vanity := str(row, "vanity")
+		if array == "urls" && vanity != "" {
+			f.taken[keyDigest("vanity", vanity)] = true
+			if vanities[digestOf("vanity", vanity)] && !same {
+				found.vanities = append(found.vanities, vanity)
+			}
+		}
+		if array == "files" && !planned && f.plan.Files[key] != "" {
+			if renamed := c.index[keyDigest(array, f.plan.Files[key])]; mine && renamed.traits == digestTraits(traits) {
+				delete(f.plan.Files, key) // it needs no import, and so no other name
+				f.plan.Exists = append(f.plan.Exists, digest)
+				return nil
+			}
+		} else if array == "files" && !planned {
+			if _, object := f.plan.chosen.size(key); object {
+				f.plan.Orphans[key] = true
+				f.report.add(problem("taken", key, "the object has no row in the backup, and the target has a file of its name: it is not put there"))
+			}
+		}
+		if array == "folders" && mine && !same {
+			found.adminFolders[str(row, "name")] = true
+		}
+		switch {
+		case !planned || array == "users" && key == f.plan.mergedName():
+		case array == "users":
+			found.users = append(found.users, key)
+		case same:
+			f.plan.Exists = append(f.plan.Exists, digest)
+		default:
+			found.byArray[array] = append(found.byArray[array], key)
+		}
+		return nil
+	})
+}
+
+// stored looks for objects of other bytes in the target's datasource.
+func (f *preflight) stored(ctx context.Context, c *comparison, found *collisions) error {
+	if f.options.Datasource == nil {
+		return nil
+	}
+	original := map[string]string{}
+	for from, to := range f.plan.Files {
+		original[to] = from
+	}
+	for object, err := range f.options.Datasource.List(ctx) {
+		var skipped *datasource.Skipped
+		if errors.As(err, &skipped) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("list the target's datasource: %w", err)
+		}
+		name := object.Key
+		if from := original[name]; from != "" {
+			name = from
+		}
+		size, known := f.plan.chosen.size(name)
+		digest := keyDigest("files", object.Key)
+		_, planned := c.index[digest]
+		if !known || size == object.Size || f.taken[digest] {
+			continue
+		}
+		f.taken[digest] = true
+		if planned {
+			found.byArray["files"] = append(found.byArray["files"], object.Key)
+		} else if !f.plan.Orphans[object.Key] {
+			f.plan.Orphans[object.Key] = true
+			f.report.add(problem("taken", object.Key, "the object has no row in the backup, and the target's datasource has another of its name: it is not put there"))
+		}
+	}
+	return nil
+}
+
+// renameUsers refuses users that the target has, or gives them new names where that is wished.
+func (f *preflight) renameUsers(names []string, free func(string) bool) error {
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	if !f.r.Wishes.Rename {
+		shown := make([]string, 0, 10)
+		for _, name := range names[:min(len(names), 10)] {
+			shown = append(shown, quoteName(name))
+		}
+		return failure.New(failure.Conflict, "the target has %d users of the backup already, and Zipline's import would skip all that is theirs: %s", len(names), strings.Join(shown, ", ")).
+			WithHint("restore into an empty Zipline, delete or rename those users there, or use --rename to bring them in under new names")
+	}
+	for id, u := range f.backup.users {
+		if id != f.plan.Merge && slices.Contains(names, u.name) {
+			f.plan.Users[id] = numbered(u.name, dashed, free)
+			f.report.add(note("renamed", u.name, "the target has a user of this name: this one comes in as %s", quoteName(f.plan.Users[id])))
+		}
+	}
+	return nil
+}
+
+// renameRows renames what can be renamed, and leaves out what can't.
+func (f *preflight) renameRows(found *collisions, free func(string) func(string) bool) {
+	for _, array := range slices.Sorted(maps.Keys(found.byArray)) {
+		for _, key := range found.byArray[array] {
+			field, names := f.plan.renames(array)
+			switch array {
+			case "userTags":
+				names[key] = numbered(key, bracketed, free(array))
+			case "urls", "invites":
+				names[key] = numbered(key, dashed, free(array))
+			case "files":
+				original := key
+				for from, to := range names {
+					if to == key {
+						original = from
+					}
+				}
+				names[original] = numbered(key, beforeDot, free(array))
+				key = original
+			case "folders": // another folder of the same path and date: both stay
+				continue
+			default:
+				f.refuse(array, key)
+				continue
+			}
+			f.report.add(note("renamed", key, "the %s of one of the %s is taken on the target: it comes in as %s", field, nameOf(array), quoteName(names[key])))
+		}
+	}
+	for _, vanity := range found.vanities {
+		f.plan.Vanity[vanity] = numbered(vanity, dashed, free("vanity"))
+		f.report.add(note("renamed", vanity, "the name of a short URL is taken on the target: it comes in as %s", quoteName(f.plan.Vanity[vanity])))
+	}
+	for from, to := range f.plan.Files {
+		if spelled(from, f.old) == to {
+			f.respelled(from, to)
+		}
+	}
+}
+
+func (f *preflight) respelled(from, to string) {
+	f.report.add(note("renamed", from, "Zipline %s would decode or refuse this stored name: row and file come in as %s, so that links to it change", shorten(f.version), quoteName(to)))
+}
+
+// foreseeSettings says which settings are to be set, and which can't be.
+func (f *preflight) foreseeSettings(ctx context.Context) error {
+	has, _, err := f.settingsOf(ctx)
+	if err != nil {
+		return err
+	}
+	f.settings = app.Count{What: "settings"}
+	backup := f.compared.backup.settings
+	for _, key := range slices.Sorted(maps.Keys(backup)) {
+		if slices.Contains(notSettings, key) {
+			continue
+		}
+		f.settings.Backup++
+		is, known := has[key]
+		switch {
+		case known && canonical(is) == canonical(backup[key]):
+			f.settings.Exists++
+		case !known:
+			f.settings.Skip++
+			f.report.add(note("setting", key, "the target's version of Zipline has no such setting"))
+		case stuck[key] != "":
+			f.settings.Skip++
+			f.report.add(note("setting", key, "it stays as it is on the target, because %s", stuck[key]))
+		default:
+			f.settings.Create++
+		}
+	}
+	return nil
+}
+
+// refuse is about rows that the target has otherwise and that nothing can bring in.
+func (f *preflight) refuse(array, key string) {
+	shown := strings.ReplaceAll(key, pathJoin, " ")
+	f.report.add(problem("taken", shown, "the target has other %s of this name: Zipline's import skips the one of the backup", nameOf(array)))
+}
+
+// foresee compares the backup with the target under the settled plan, and says what can't come back.
+func (f *preflight) foresee(ctx context.Context) error {
+	if f.compared == nil {
+		c, err := f.compare(ctx, f.r, f.plan, false)
+		if err != nil {
+			return err
+		}
+		f.compared = c
+	}
+	f.version = f.compared.target.head.versions.zipline
+	if err := f.foreseeSettings(ctx); err != nil {
+		return err
+	}
+	for _, twin := range f.compared.twice {
+		f.report.add(twin.finding())
+	}
+	for id, name := range f.plan.Sent {
+		each := f.compared.backup.folders[id]
+		if each == nil {
+			continue
+		}
+		owner := f.compared.backup.users[each.owner]
+		if owner.role == "SUPERADMIN" && each.owner != f.plan.Merge {
+			f.report.add(note("name", shownPath(each.path), "the folder comes in as %s and stays so: its owner is another super administrator, whose folders the token may not rename", quoteName(name)))
+		}
+	}
+	f.report.add(note("lost", "", "%s", lostByNature))
+	return nil
+}
+
+// lostByNature is what no import brings back, said before and after.
+const lostByNature = "what Zipline never exports or keeps can't come back: ids and links by id, API tokens, sessions, the mark of anonymous uploads, " +
+	"the dates of tags, passkeys and oauth providers, dates of last changes, thumbnails, and short URLs and tags of users who were deleted"

@@ -1,0 +1,203 @@
+package zipline
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"lifeboat/internal/app"
+)
+
+const settingsPath = "/api/server/settings"
+
+// notSettings are keys of the settings' row that are no settings.
+var notSettings = []string{"id", "createdAt", "updatedAt", "firstSetup"}
+
+// stuck are settings that depend on the machine that Zipline runs on, and why they are left out.
+var stuck = map[string]string{
+	"coreTempDirectory":               "it names a folder of the old server",
+	"websiteDefaultAvatar":            "it names a file of the old server",
+	"websiteTos":                      "it names a file of the old server",
+	"featuresThumbnailsNumberThreads": "it depends on the CPUs of the server",
+}
+
+// together are the beginnings of settings that Zipline takes only all at once.
+var together = []string{"oauthDiscord", "oauthGoogle", "oauthGithub", "oauthOidc", "ratelimit"}
+
+// unsetNote is the note of the settings that the target refused: key to its reason.
+const unsetNote = "settings"
+
+// settingsOf returns the target's settings, and those that its environment overrides.
+func (t *Target) settingsOf(ctx context.Context) (has fields, overridden []string, err error) {
+	var answer struct {
+		Settings fields   `json:"settings"`
+		Tampered []string `json:"tampered"`
+	}
+	err = t.ask(ctx, "read the target's settings", settingsPath, "", &answer)
+	return answer.Settings, answer.Tampered, err
+}
+
+// unlike returns the settings of the backup that the target has otherwise and can take, as far as one can know.
+func unlike(backup, target fields) fields {
+	differ := fields{}
+	for key, value := range backup {
+		was, known := target[key]
+		if known && !slices.Contains(notSettings, key) && stuck[key] == "" && canonical(value) != canonical(was) {
+			differ[key] = value
+		}
+	}
+	for _, group := range together {
+		touched := slices.ContainsFunc(slices.Collect(maps.Keys(differ)), func(key string) bool { return strings.HasPrefix(key, group) })
+		for key, value := range backup {
+			if _, known := target[key]; touched && known && strings.HasPrefix(key, group) {
+				differ[key] = value
+			}
+		}
+	}
+	return differ
+}
+
+// setSettings sets what differs: all at once, then without what Zipline names as wrong, then one by one.
+func (t *Target) setSettings(ctx context.Context, r *app.Replay, p *plan) (bool, error) {
+	backup := backupView(r, p)
+	if err := backup.learn(ctx); err != nil {
+		return false, err
+	}
+	has, _, err := t.settingsOf(ctx)
+	if err != nil {
+		return false, err
+	}
+	refusedKeys := map[string]string{}
+	if _, err := r.Notes.Get(ctx, unsetNote, &refusedKeys); err != nil {
+		return false, fmt.Errorf("read the notes of this restore: %w", err)
+	}
+	todo := unlike(backup.settings, has)
+	for rounds := len(todo); len(todo) > 0 && rounds >= 0; rounds-- {
+		if t.nearEnd(ctx) {
+			return false, nil
+		}
+		bad, reason, err := t.patchSettings(ctx, todo)
+		if err != nil {
+			return false, err
+		}
+		if bad == nil {
+			break
+		}
+		for _, key := range bad {
+			refusedKeys[key] = reason
+			delete(todo, key)
+		}
+	}
+	if err := r.Notes.Put(ctx, unsetNote, refusedKeys); err != nil {
+		return false, fmt.Errorf("note the settings: %w", err)
+	}
+	return true, nil
+}
+
+// patchSettings sends settings. It returns the keys that Zipline refuses and why; none when it took all.
+func (t *Target) patchSettings(ctx context.Context, todo fields) (bad []string, reason string, err error) {
+	answer, err := t.patchOnce(ctx, todo)
+	if err != nil || answer.ok() {
+		return nil, "", err
+	}
+	reason = quote(answer.said().Error, answer.Response)
+	if bad = issueKeys(answer.body, todo); len(bad) > 0 {
+		return bad, reason, nil
+	}
+	for _, some := range bunches(todo) { // it doesn't say which: one by one
+		answer, err := t.patchOnce(ctx, some)
+		if err != nil {
+			return nil, "", err
+		}
+		if !answer.ok() {
+			bad = append(bad, slices.Sorted(maps.Keys(some))...)
+		}
+	}
+	if len(bad) == 0 {
+		return nil, "", nil
+	}
+	for key := range todo { // the others are set
+		if !slices.Contains(bad, key) {
+			delete(todo, key)
+		}
+	}
+	return bad, reason, nil
+}
+
+func (t *Target) patchOnce(ctx context.Context, some fields) (reply, error) {
+	if err := t.client.sleep(ctx, time.Second); err != nil {
+		return reply{}, err
+	}
+	answer, err := t.call(ctx, http.MethodPatch, settingsPath, "", some)
+	if err == nil && !answer.ok() && answer.StatusCode != http.StatusBadRequest {
+		err = refused("set the settings", answer)
+	}
+	return answer, err
+}
+
+// issueKeys returns those keys of a refused request that the answer names, with those that go together with them.
+func issueKeys(body []byte, todo fields) []string {
+	var answer struct {
+		Issues []struct {
+			Path         []any  `json:"path"`
+			InstancePath string `json:"instancePath"`
+		} `json:"issues"`
+	}
+	if json.Unmarshal(body, &answer) != nil {
+		return nil
+	}
+	bad := map[string]bool{}
+	for _, issue := range answer.Issues {
+		words := strings.Split(issue.InstancePath, "/")
+		for _, part := range issue.Path {
+			if text, ok := part.(string); ok {
+				words = append(words, text)
+			}
+		}
+		for _, word := range words {
+			if _, sent := todo[word]; sent {
+				bad[word] = true
+			}
+			for key := range todo {
+				if group := groupOf(word); group != "" && group == groupOf(key) {
+					bad[key] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(bad))
+}
+
+func groupOf(key string) string {
+	for _, group := range together {
+		if strings.HasPrefix(key, group) {
+			return group
+		}
+	}
+	return ""
+}
+
+// bunches splits settings into what Zipline takes at once.
+func bunches(todo fields) []fields {
+	groups := map[string]fields{}
+	for key, value := range todo {
+		name := groupOf(key)
+		if name == "" {
+			name = key
+		}
+		if groups[name] == nil {
+			groups[name] = fields{}
+		}
+		groups[name][key] = value
+	}
+	var all []fields
+	for _, name := range slices.Sorted(maps.Keys(groups)) {
+		all = append(all, groups[name])
+	}
+	return all
+}

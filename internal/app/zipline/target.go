@@ -1,0 +1,113 @@
+package zipline
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"lifeboat/internal/app"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/secret"
+)
+
+// TargetOptions say which Zipline a backup is replayed into, and how.
+type TargetOptions struct {
+	URL   string        // of Zipline, without a path: https://files.example.org
+	Token secret.String // of a SUPERADMIN, bare
+	// Datasource is where the target keeps its files: it shows which names and bytes are there. Without it, nil, the
+	// preflight knows the names of rows only, and Confirm does not look at the bytes.
+	Datasource datasource.Datasource
+
+	// What has a default.
+	Timeout       time.Duration    // until the answer to a small request starts; 15 s
+	ExportTimeout time.Duration    // until the target's export starts; 5 min
+	ImportTimeout time.Duration    // for one import, from its first byte to the answer; 2 h
+	IdleTimeout   time.Duration    // for each piece of a request or an answer; 60 s
+	SettleTimeout time.Duration    // for an import whose answer was lost to come to rest; 30 min
+	HTTP          *http.Client     // nil: an own one; its CheckRedirect is replaced
+	Now           func() time.Time // nil: time.Now
+	// Sleep waits for a rate limit; nil: it does.
+	Sleep func(ctx context.Context, d time.Duration) error
+}
+
+// Target is one Zipline that a backup is replayed into, through its API: 4.4.2 or newer. It implements app.Target.
+//
+// The import of Zipline is not transactional, skips without a word, and can't be repeated over users that exist. So a
+// plan of all names is made, and noted, before the first write; the copy of the export that is sent has no name in it
+// that the target has; what an interrupted import has made is taken back before the next one. Whether that is
+// necessary, the target's own export says, never a note. What a plan can't settle ends as a finding of Confirm.
+//
+// Notes of a restore: "plan" is the names that the plan settled; "import" is written before each import; "tags" are
+// names that a taking back may have left taken; "settings" are those that the target refused.
+//
+// No finding and no error holds a token, a hash or what a setting is. What a preflight finds has these kinds:
+//
+//	problems  schema missing duplicate-name duplicate stranger circle parent taken
+//	notes     merge totp ownerless renamed filtered thumbnails due quota deep metrics setting name space resumed lost
+//
+// And what Confirm finds:
+//
+//	problems  missing differs name left-out duplicate setting no-bytes
+//	notes     merge ownerless renamed metrics setting views lost
+type Target struct {
+	options TargetOptions
+	client  *client
+}
+
+var _ app.Target = (*Target)(nil)
+
+// NewTarget returns a target. It checks the options, with Usage errors, and asks nobody.
+func NewTarget(options TargetOptions) (*Target, error) {
+	base, err := parseURL(options.URL)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkToken(options.Token); err != nil {
+		return nil, err
+	}
+	options = options.withDefaults()
+	answers := *options.HTTP
+	answers.CheckRedirect = sameServer
+	return &Target{options: options, client: &client{
+		base: base, token: options.Token, http: &answers,
+		idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
+	}}, nil
+}
+
+func (o TargetOptions) withDefaults() TargetOptions {
+	for limit, standard := range map[*time.Duration]time.Duration{
+		&o.Timeout: 15 * time.Second, &o.ExportTimeout: 5 * time.Minute, &o.ImportTimeout: 2 * time.Hour,
+		&o.IdleTimeout: time.Minute, &o.SettleTimeout: 30 * time.Minute,
+	} {
+		if *limit <= 0 {
+			*limit = standard
+		}
+	}
+	if o.HTTP == nil {
+		o.HTTP = newHTTP()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = sleep
+	}
+	return o
+}
+
+// nothingToReplay reports whether a restore has no documents to replay: it puts objects only.
+func nothingToReplay(r *app.Replay) bool { return !r.Wishes.Documents }
+
+// foreign refuses what no replay into Zipline can do.
+func foreign(r *app.Replay) error {
+	switch {
+	case r.Kind != "" && r.Kind != "zipline":
+		return failure.New(failure.Invalid, "a backup of %s can't be replayed into Zipline", r.Kind).
+			WithHint("name a target of the same kind, or restore it to a folder")
+	case r.Folder != "":
+		return failure.New(failure.Usage, "this is a backup of one folder: it holds no export that Zipline could import").
+			WithHint("use --folder-into ID to rebuild the folder in a folder of the target")
+	}
+	return nil
+}

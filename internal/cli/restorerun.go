@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app/zipline"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/fetch"
+	"lifeboat/internal/machine"
+	"lifeboat/internal/netguard"
+	"lifeboat/internal/progress"
+	"lifeboat/internal/replay"
+	"lifeboat/internal/setup"
+	"lifeboat/internal/step"
+	"lifeboat/workflow"
+)
+
+// restorer executes the restore workflow on this machine.
+type restorer struct {
+	session  *session
+	steps    *replay.Steps
+	targets  *setup.Targets
+	machine  *machine.Machine
+	engine   *machine.Engine
+	reporter *progress.Reporter
+}
+
+func (c *cli) restorer(s *session) (*restorer, error) {
+	from, err := fetching(s.config, c.log)
+	if err != nil {
+		return nil, err
+	}
+	r := &restorer{session: s, reporter: c.reporter(), targets: &setup.Targets{Config: s.config, Zipline: c.ziplineTarget()}}
+	r.steps = &replay.Steps{
+		Vault: s.vault, Targets: r.targets, Trusted: append(s.trusted(), c.fileKeys()...), Fetch: from, Local: true, Notifier: s.notifier(),
+		Now: time.Now, Log: c.log, Progress: r.reporter, Version: Version, Holder: holder(), Stale: stale,
+	}
+	r.machine, err = machine.Load(workflow.Restore, workflow.RestoreFunctions, machine.WithInputs("restore"), machine.WithName("restore"))
+	if err != nil {
+		return nil, err
+	}
+	r.engine = &machine.Engine{Invoke: r.invoke, Read: s.readList, Log: c.log, Rand: c.jitter, MaxConcurrency: 1}
+	return r, nil
+}
+
+// fetching says what a URL may be.
+func fetching(cfg *config.Config, audit *slog.Logger) (fetch.Options, error) {
+	rules := netguard.Rules{MaxBytes: cfg.Fetch.MaxSize, Timeout: cfg.Fetch.Timeout, Audit: audit}
+	for _, text := range cfg.Fetch.Allow {
+		allowed, err := netguard.ParseAllowed(text)
+		if err != nil {
+			return fetch.Options{}, err
+		}
+		rules.Allow = append(rules.Allow, allowed)
+	}
+	return fetch.Options{Guard: netguard.New(rules), MaxBytes: cfg.Fetch.MaxSize, MaxTime: cfg.Fetch.Timeout}, nil
+}
+
+// ziplineTarget returns the time-outs of Zipline, for a target.
+func (c *cli) ziplineTarget() zipline.TargetOptions {
+	return zipline.TargetOptions{Timeout: c.zipline.Timeout, ExportTimeout: c.zipline.ExportTimeout, IdleTimeout: c.zipline.IdleTimeout}
+}
+
+func (r *restorer) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+	var request events.RestoreRequest
+	if json.Unmarshal(payload, &request) == nil && request.Step == "release" {
+		r.reporter.Fail()
+	}
+	answer, err := r.steps.Handle(ctx, function, payload)
+	if err != nil {
+		return nil, step.Boundary{Err: err}
+	}
+	return answer, nil
+}
+
+// run executes a restore to its end and returns its record.
+func (r *restorer) run(ctx context.Context, restore events.Restore) (catalog.Restore, error) {
+	defer r.reporter.Done()
+	restore, err := r.steps.Prepare(ctx, restore)
+	if err != nil {
+		return catalog.Restore{}, err
+	}
+	if restore.To.Drill {
+		defer r.targets.EndDrill(restore.ID)
+	}
+	input, err := json.Marshal(events.RestoreInput{Restore: restore})
+	if err != nil {
+		return catalog.Restore{}, err
+	}
+	name := fmt.Sprintf("%s-%d", restore.ID, time.Now().UnixMilli())
+	outcome, err := r.engine.Execute(ctx, r.machine, machine.Execution{Name: name, Input: input})
+	if err != nil {
+		return catalog.Restore{}, err
+	}
+	return r.conclude(ctx, restore, outcome)
+}
+
+// conclude makes of a restore's end a record or an error. It closes what the workflow could not close itself.
+func (r *restorer) conclude(ctx context.Context, restore events.Restore, outcome machine.Outcome) (catalog.Restore, error) {
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	record := func() (catalog.Restore, error) { return r.session.catalog.Restore(after, restore.ID) }
+	if outcome.Status != machine.Succeeded && !restore.DryRun { // what came after the proof does not make a restore worse
+		if ended, err := record(); err == nil && ended.Status.Good() && outcome.State == "NotifyRestore" {
+			return ended, nil
+		}
+	}
+	switch outcome.Status {
+	case machine.Succeeded:
+		return r.succeeded(outcome, record)
+	case machine.Aborted:
+		r.reporter.Fail()
+		why := catalog.Failure{Kind: failure.Canceled.String(), Message: "stopped by a person or the system"}
+		err := r.steps.End(after, restore, backup.Canceled, why)
+		return catalog.Restore{ID: restore.ID}, errors.Join(failure.New(failure.Canceled, "stopped: the restore is not complete").
+			WithHint("the same command begins anew; what is there with the right bytes is left alone"), err)
+	}
+	r.reporter.Fail()
+	kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
+	if !outcome.Caught {
+		if err := r.steps.End(after, restore, backup.Failed, catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}); err != nil {
+			return catalog.Restore{}, err
+		}
+		if err := r.steps.Tell(after, restore.ID); err != nil {
+			r.session.logNotTold(err)
+		}
+	}
+	ended, _ := record() // says more than the error, where it can be read
+	failed := failure.New(kind, "%s", message)
+	if hint != "" {
+		return ended, failed.WithHint("%s", hint)
+	}
+	return ended, failed
+}
+
+func (r *restorer) succeeded(outcome machine.Outcome, record func() (catalog.Restore, error)) (catalog.Restore, error) {
+	var output struct {
+		State events.RestoreBegan `json:"state"`
+	}
+	if err := json.Unmarshal(outcome.Output, &output); err != nil {
+		return catalog.Restore{}, err
+	}
+	if output.State.Answer == "skip" {
+		return catalog.Restore{}, failure.New(failure.Conflict, "another restore works on this target").
+			WithHint("wait for it: `lifeboat restores` says how far it is; or try again in %s if its process was killed on another machine", catalog.LeaseTime)
+	}
+	return record()
+}
+
+// restoreSession opens the vault for a restore. What is restored from a file or a URL into a folder or a bucket needs
+// no configuration and no vault: where there is none, a vault of its own holds the record until the restore has ended.
+func (c *cli) restoreSession(ctx context.Context, restore events.Restore) (*session, error) {
+	alone := restore.From.Backup == "" && (restore.To.Folder != "" || restore.To.Bucket != nil)
+	if !alone {
+		return c.open(ctx)
+	}
+	cfg, err := config.Load(c.configFile)
+	if err == nil {
+		s, err := c.open(ctx)
+		if err == nil || failure.KindOf(err) == failure.Canceled {
+			return s, err
+		}
+		if kind := failure.KindOf(err); kind != failure.NotFound {
+			c.warn("the vault %s cannot be opened, and nothing notes this restore: %v", cfg.Vault, err)
+		}
+	}
+	return c.passing(ctx, cfg)
+}
+
+// passing opens a vault that is removed with the session.
+func (c *cli) passing(ctx context.Context, like *config.Config) (*session, error) {
+	folder, err := os.MkdirTemp("", "lifeboat-restore-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for the restore's notes: %w", err)
+	}
+	cfg := &config.Config{File: c.configFile, Vault: config.Location{Folder: filepath.Join(folder, "vault")}, StateDir: filepath.Join(folder, "state")}
+	if like != nil {
+		cfg.Fetch = like.Fetch
+	}
+	s, err := c.enter(ctx, &session{config: cfg, log: c.log})
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(folder))
+	}
+	s.folder = folder
+	return s, nil
+}
+
+// shortReason is why a restore failed, for lists.
+func shortReason(r catalog.Restore) string {
+	if r.Failure == nil {
+		return ""
+	}
+	return cmp.Or(r.Failure.Message, r.Failure.Kind)
+}

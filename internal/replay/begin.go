@@ -1,0 +1,197 @@
+package replay
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"lifeboat/events"
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/netguard"
+)
+
+// Prepare checks what was asked and returns it with its id and its defaults. It writes nothing.
+func (s *Steps) Prepare(ctx context.Context, r events.Restore) (events.Restore, error) {
+	r, _, err := s.complete(ctx, r)
+	return r, err
+}
+
+// begin completes what was asked, takes the target and writes the record.
+func (s *Steps) begin(ctx context.Context, r events.Restore) (events.RestoreBegan, error) {
+	s.phase("begin", 0, 0)
+	r, origin, err := s.complete(ctx, r)
+	if err != nil {
+		return events.RestoreBegan{}, err
+	}
+	held, err := s.take(ctx, r)
+	if held || err != nil {
+		return events.RestoreBegan{Answer: "skip", Restore: r}, err
+	}
+	target, err := s.Targets.Name(r.To)
+	if err != nil {
+		return events.RestoreBegan{}, err
+	}
+	_, _, err = s.catalog().BeginRestore(ctx, catalog.Restore{
+		ID: r.ID, From: origin, Target: target, Name: r.Wishes.Name, Only: r.Only, Part: part(r), Check: r.Check, DryRun: r.DryRun, Drill: r.To.Drill,
+		Status: backup.InProgress, StartedBy: r.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
+	})
+	if err != nil {
+		return events.RestoreBegan{}, errors.Join(err, s.free(ctx, r))
+	}
+	if err := s.clear(ctx, r.ID); err != nil {
+		return events.RestoreBegan{}, err
+	}
+	return events.RestoreBegan{Answer: "run", Restore: r, Fetched: r.From.URL == ""}, nil
+}
+
+// part says what is left out of the backup, if anything.
+func part(r events.Restore) string {
+	switch {
+	case !r.Wishes.Objects:
+		return "documents"
+	case !r.Wishes.Documents:
+		return "objects"
+	}
+	return ""
+}
+
+// complete checks what was asked, fills in the defaults, and gives the restore its id.
+func (s *Steps) complete(ctx context.Context, r events.Restore) (events.Restore, catalog.Origin, error) {
+	r.Check = cmp.Or(r.Check, CheckFull)
+	if r.Only == nil {
+		r.Only = []string{}
+	}
+	if !r.Wishes.Documents && !r.Wishes.Objects { // a person who starts the workflow by hand says neither
+		r.Wishes.Documents, r.Wishes.Objects = true, true
+	}
+	if err := s.sensible(r); err != nil {
+		return r, catalog.Origin{}, err
+	}
+	origin, err := s.origin(ctx, &r)
+	if err != nil {
+		return r, origin, err
+	}
+	target, err := s.Targets.Name(r.To)
+	if err != nil {
+		return r, origin, err
+	}
+	words := []string{
+		string(origin.Source), string(origin.Backup), origin.File, origin.URL, origin.Digest,
+		target, r.Wishes.Name, r.Wishes.As, r.Wishes.FolderInto, part(r), strconv.FormatBool(r.Wishes.Rename), strconv.FormatBool(r.DryRun),
+	}
+	if r.To.Drill && r.ID == "" {
+		words = append(words, s.Now().UTC().String()) // each has a target of its own
+	}
+	id := backup.NewRestoreID(append(words, r.Only...)...)
+	if r.ID == "" || !r.To.Drill {
+		r.ID = id
+	}
+	return r, origin, nil
+}
+
+// sensible refuses what cannot be done, before anything is opened.
+func (s *Steps) sensible(r events.Restore) error {
+	if n := count(r.From.Backup != "", r.From.File != "", r.From.URL != ""); n != 1 {
+		return failure.New(failure.Usage, "a restore is from one of backup, file and url; %d of them are given", n)
+	}
+	if n := count(r.To.Target != "", r.To.Folder != "", r.To.Bucket != nil, r.To.Drill); n != 1 {
+		return failure.New(failure.Usage, "a restore goes to one of target, folder, bucket and drill; %d of them are given", n)
+	}
+	switch {
+	case r.Check != CheckFull && r.Check != CheckStored:
+		return failure.New(failure.Usage, "check is %q: it is full or stored", r.Check)
+	case r.Check == CheckStored && r.From.Backup == "":
+		return failure.New(failure.Usage, "check stored is for backups in the vault: no store keeps checksums of anything else").
+			WithHint("leave it out: every byte is read then")
+	case !s.Local && (r.From.File != "" || r.To.Folder != ""):
+		return failure.New(failure.Usage, "there are no files and folders where this restore runs").
+			WithHint("restore a backup or a URL to a target or a bucket, or run the restore on your machine")
+	case r.From.File != "" && !filepath.IsAbs(r.From.File), r.To.Folder != "" && !filepath.IsAbs(r.To.Folder):
+		return failure.New(failure.Usage, "files and folders are named with their absolute paths")
+	case strings.ContainsAny(r.Wishes.Name, "/\\\x00\n\r") || r.Wishes.Name == "." || r.Wishes.Name == ".." || len(r.Wishes.Name) > 200:
+		return failure.New(failure.Usage, "%q is no name: it has up to 200 bytes, no slashes and no line breaks", r.Wishes.Name)
+	}
+	_, err := files.ParseGlobs(r.Only)
+	return err
+}
+
+func count(given ...bool) int {
+	n := 0
+	for _, g := range given {
+		if g {
+			n++
+		}
+	}
+	return n
+}
+
+// origin finds what is restored, and writes the whole id of a backup into r.
+func (s *Steps) origin(ctx context.Context, r *events.Restore) (catalog.Origin, error) {
+	switch {
+	case r.From.URL != "":
+		if err := s.Fetch.Guard.Check(r.From.URL); err != nil {
+			return catalog.Origin{}, err
+		}
+		return catalog.Origin{URL: netguard.Redact(r.From.URL)}, nil
+	case r.From.File != "":
+		return s.originOfFile(ctx, r.From.File)
+	}
+	found, err := s.catalog().Find(ctx, r.From.Backup)
+	if err != nil {
+		return catalog.Origin{}, err
+	}
+	if !found.Status.Good() {
+		return catalog.Origin{}, failure.New(failure.NotFound, "backup %s is %s: there is nothing to restore", found.ID, found.Status).
+			WithHint("`lifeboat list` shows the others")
+	}
+	r.From.Backup = string(found.Source) + ":" + string(found.ID)
+	return catalog.Origin{Source: found.Source, Backup: found.ID, Digest: found.Manifest.SHA256}, nil
+}
+
+// take takes the target for the restore; held says that another restore, or another process at this one, works on it.
+func (s *Steps) take(ctx context.Context, r events.Restore) (held bool, err error) {
+	name, err := s.leaseOf(r)
+	if err != nil {
+		return false, err
+	}
+	now := s.Now()
+	lease, there, err := s.catalog().Holder(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	live := there && now.Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
+	if live && lease.Run == backup.ID(r.ID) && lease.Holder != s.Holder {
+		return true, nil
+	}
+	_, err = s.catalog().Acquire(ctx, name, s.lease(r), now, s.Stale)
+	var other catalog.Held
+	if errors.As(err, &other) {
+		return true, nil
+	}
+	return false, err
+}
+
+// free gives the target back.
+func (s *Steps) free(ctx context.Context, r events.Restore) error {
+	name, err := s.leaseOf(r)
+	if err != nil {
+		return err
+	}
+	return s.catalog().Release(ctx, name, backup.ID(r.ID))
+}
+
+// clear removes what an earlier attempt planned and put; what the target remembers of it stays.
+func (s *Steps) clear(ctx context.Context, id backup.RestoreID) error {
+	for _, folder := range []string{"plan/", "put/"} {
+		if err := s.Vault.DeleteAll(ctx, workKey(id, folder)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

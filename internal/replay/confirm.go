@@ -1,0 +1,151 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/plain"
+	"lifeboat/internal/restore"
+	"lifeboat/internal/vault"
+)
+
+// confirm looks at the target again, and closes the record.
+func (s *Steps) confirm(ctx context.Context, r events.Restore) (events.Confirmed, done, error) {
+	b, place, only, err := s.reopen(ctx, r)
+	if err != nil {
+		return events.Confirmed{}, done{}, err
+	}
+	defer b.end()
+	defer place.Close()
+	s.phase("confirm", 0, 0)
+	if err := s.finish(ctx, r, b, place, only); err != nil {
+		return events.Confirmed{}, done{}, err
+	}
+	sum, err := s.results(ctx, r.ID)
+	if err != nil {
+		return events.Confirmed{}, done{}, err
+	}
+	var seen *app.Confirmation
+	if place.App != nil {
+		confirmation, err := place.App.Confirm(ctx, s.replayOf(r, b, only))
+		if err != nil {
+			return events.Confirmed{}, done{}, err
+		}
+		seen = &confirmation
+	}
+	record, err := s.close(ctx, r, sum, seen)
+	if err != nil {
+		return events.Confirmed{}, done{}, err
+	}
+	if r.To.Drill && record.Status == backup.Completed {
+		err = s.drilled(ctx, record)
+	}
+	d := done{message: fmt.Sprintf("%s; %s of files written", record.Status, plain.Size(sum.Bytes))}
+	return events.Confirmed{Status: record.Status}, d, errors.Join(err, s.tidy(ctx, r))
+}
+
+// finish gives folders their times and modes, under the names that the plan gave them.
+func (s *Steps) finish(ctx context.Context, r events.Restore, b *subject, place Place, only *files.Globs) error {
+	folders, err := s.list(ctx, r.ID, "plan/folders.jsonl")
+	if err != nil {
+		return err
+	}
+	name := func(e manifest.Entry) (string, bool) {
+		key, ok := folders[e.Path]
+		return key, ok
+	}
+	to, err := s.destination(ctx, r, b, place, name, only)
+	if err != nil || to == nil {
+		return err
+	}
+	err = to.Finish(ctx, b.entries(ctx))
+	return errors.Join(err, s.found(ctx, r.ID, "finish", to.Result()), to.Close())
+}
+
+// close writes into the record how the restore ended.
+func (s *Steps) close(ctx context.Context, r events.Restore, sum restore.Result, seen *app.Confirmation) (catalog.Restore, error) {
+	if r.Wishes.Name != "" {
+		target, err := s.Targets.Name(r.To)
+		if err == nil {
+			err = s.catalog().TakeName(ctx, target, r.Wishes.Name, r.ID)
+		}
+		if err != nil {
+			return catalog.Restore{}, err
+		}
+	}
+	return s.update(ctx, r.ID, func(record *catalog.Restore) {
+		if record.Status != backup.InProgress {
+			return // an earlier call has closed it
+		}
+		left := record.Put.LeftOut
+		record.Put = catalog.Put{
+			Written: sum.Written, Existing: sum.Existing, LeftOut: left, Bytes: sum.Bytes,
+			Spliced: sum.Spliced, SplicedBytes: sum.SplicedBytes, Streams: sum.Streams,
+		}
+		for _, f := range sum.Problems {
+			record.Add(f)
+		}
+		record.ProblemsTotal += sum.Total - len(sum.Problems)
+		record.Confirmation = seen
+		if seen != nil {
+			for _, f := range seen.Findings {
+				if !hasFinding(record, f) {
+					record.Add(f)
+				}
+			}
+		}
+		record.Status, record.Finished = end(*record), s.Now().UTC()
+	})
+}
+
+// hasFinding reports whether the forecast has said the same of the same thing.
+func hasFinding(record *catalog.Restore, f app.Finding) bool {
+	if record.Forecast == nil {
+		return false
+	}
+	for _, g := range record.Forecast.Findings {
+		if g.Severity == f.Severity && g.Kind == f.Kind && g.Item == f.Item {
+			return true
+		}
+	}
+	return false
+}
+
+func end(record catalog.Restore) backup.Status {
+	if record.ProblemsTotal > 0 {
+		return backup.Partial
+	}
+	return backup.Completed
+}
+
+// drilled writes into the record of a backup that it was restored and asserted.
+func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
+	if record.From.Backup == "" || record.From.File != "" || record.From.URL != "" {
+		return nil
+	}
+	_, err := s.catalog().Update(ctx, record.From.Source, record.From.Backup, func(b *catalog.Record) error {
+		b.Proof, b.Proven = backup.Drilled, s.Now().UTC()
+		b.Drilled = b.Proven
+		return nil
+	})
+	return err
+}
+
+// tidy removes what only the restore needed, and gives the target back. What the target remembers stays.
+func (s *Steps) tidy(ctx context.Context, r events.Restore) error {
+	err := s.clear(ctx, r.ID)
+	if r.From.URL != "" {
+		if gone := s.Vault.Delete(ctx, vault.Incoming(r.ID)); failure.KindOf(gone) != failure.NotFound {
+			err = errors.Join(err, gone)
+		}
+	}
+	return errors.Join(err, s.free(ctx, r))
+}

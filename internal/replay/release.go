@@ -1,0 +1,42 @@
+package replay
+
+import (
+	"context"
+	"errors"
+
+	"lifeboat/events"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/step"
+)
+
+// release ends a restore that failed: its record says why, its name and its target are free again. What it fetched and
+// what the target remembers stays: the same restore goes on with it.
+func (s *Steps) release(ctx context.Context, r events.Restore, caught *events.Error) error {
+	kind, message, hint := step.Reason(caught)
+	return s.End(ctx, r, backup.Failed, catalog.Failure{Kind: kind.String(), Message: message, Hint: hint})
+}
+
+// End closes the record of a restore that did not complete, if it is still open, and gives back what it holds.
+func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status, why catalog.Failure) error {
+	if r.ID == "" {
+		return nil // it failed before it began
+	}
+	_, err := s.update(ctx, r.ID, func(record *catalog.Restore) {
+		if record.Status == backup.InProgress || record.Status == backup.Canceled {
+			record.Status, record.Failure, record.Finished = status, &why, s.Now().UTC()
+		}
+	})
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		err = nil // it failed before its record was written
+	}
+	if r.Wishes.Name != "" {
+		target, nameErr := s.Targets.Name(r.To)
+		if nameErr == nil {
+			nameErr = s.catalog().ReleaseName(ctx, target, r.Wishes.Name, r.ID)
+		}
+		err = errors.Join(err, nameErr)
+	}
+	return errors.Join(err, s.free(ctx, r))
+}

@@ -1,0 +1,283 @@
+// Package replay is the story of a restore: each file is one step of workflow/restore.asl.json, in this order:
+//
+//	begin.go → fetch.go (from a URL) → check.go → reserve.go → put.go → apply.go (replay) → confirm.go → notify.go;
+//	release.go after any failure
+//
+// A step takes a reference and returns a reference. Nothing is written to the target before check has read or proven
+// every byte. Every step may be repeated, at any point of its work, by another process: files that are there with the
+// right bytes are left alone, and a target remembers in its notes what it did. A restore that was interrupted is begun
+// anew under the same id.
+//
+// Files of a restore lie below restores/<id>/ in the vault:
+//
+//	plan/units.jsonl     one restore.Unit a line, batch after batch
+//	plan/batches.jsonl   one events.Batch a line, for the Map of many
+//	plan/plan.json       planFile
+//	put/<n>.json         putFile: what became of batch n
+//	notes/<name>.json    what the target remembers, across attempts
+package replay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/fetch"
+	"lifeboat/internal/manifest"
+	"lifeboat/internal/restore"
+	"lifeboat/internal/vault"
+)
+
+// Steps runs the steps of the restore workflow. It is safe for concurrent use.
+type Steps struct {
+	Vault    *vault.Vault
+	Targets  Targets
+	Trusted  []ed25519.PublicKey // whose signatures count as ours
+	Fetch    fetch.Options       // what a URL may be
+	Local    bool                // files and folders of this machine may be named
+	Notifier Notifier
+	Now      func() time.Time
+	Log      *slog.Logger
+	Progress Progress
+	Version  string                   // of this program
+	Holder   string                   // who holds the lease: host and process
+	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
+
+	mutex  sync.Mutex
+	checks map[backup.RestoreID]bool // that this process has done from beginning to end
+}
+
+// Targets opens what a restore writes to.
+type Targets interface {
+	// Name returns how records and people name the place, without opening anything: NotFound where no target has
+	// the name.
+	Name(to events.To) (string, error)
+	// Open opens it for a backup. The restore's id tells the throw-away targets of drills apart.
+	Open(ctx context.Context, id backup.RestoreID, to events.To, from Backup, wishes app.Wishes) (Place, error)
+}
+
+// Backup is what a target needs to know of what is restored.
+type Backup struct {
+	Kind   string
+	Folder string // its scope; "" for all of the application
+	Source backup.Source
+	Facts  app.Facts
+	Open   func(ctx context.Context, path string) (io.ReadCloser, error) // reads one entry
+}
+
+// Place is an open target.
+type Place struct {
+	App app.Target // nil: a folder or a bucket, and nothing more
+	// Ready says, before the check, that files could be put; existing lets a folder hold something already. undo takes
+	// back what it made. nil: there is nothing to say.
+	Ready func(existing bool) (undo func(), err error)
+	// Put opens where files go; nil where none go anywhere but through App.
+	Put   func(ctx context.Context, f Files) (restore.Destination, error)
+	Close func()
+}
+
+// Files say which files a place gets, and how.
+type Files struct {
+	Name     func(manifest.Entry) (name string, put bool) // nil: as the place has them by itself
+	Wants    func(manifest.Entry) bool
+	Existing bool // a folder may hold something already
+	Progress func(items, bytes int64)
+}
+
+// Notifier tells people about a restore.
+type Notifier interface {
+	NotifyRestore(ctx context.Context, record catalog.Restore) (catalog.Notified, error)
+}
+
+// Progress receives how far a restore is. Its methods may be called from several goroutines.
+type Progress interface {
+	Phase(name string, items, bytes int64)
+	Add(items, bytes int64)
+}
+
+// The values of events.Restore.Check.
+const (
+	CheckFull   = "full"
+	CheckStored = "stored"
+)
+
+// Functions names the steps of each function.
+var Functions = map[string][]string{
+	"restore": {"begin", "fetch", "check", "reserve", "put", "replay", "confirm", "release"},
+	"notify":  {"notify-restore"},
+}
+
+// Handle runs one step: what a function does with one message. The answer is the JSON of the step's answer.
+func (s *Steps) Handle(ctx context.Context, function string, message []byte) (json.RawMessage, error) {
+	var request events.RestoreRequest
+	if err := events.Decode(message, &request); err != nil {
+		return nil, err
+	}
+	if err := known(function, request); err != nil {
+		return nil, err
+	}
+	began := s.Now()
+	working, stop := s.keepLease(ctx, request)
+	answer, done, err := s.dispatch(working, request)
+	stop()
+	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
+		err = failure.New(failure.Conflict, "another restore has taken the target over")
+	}
+	s.logStep(ctx, request, began, done, err)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(answer)
+}
+
+func known(function string, request events.RestoreRequest) error {
+	found := false
+	for _, step := range Functions[function] {
+		found = found || step == request.Step
+	}
+	if !found {
+		return failure.New(failure.Usage, "the function %s has no step %q of a restore", function, request.Step)
+	}
+	if request.Restore.ID == "" && (request.Step == "begin" || request.Step == "release") {
+		return nil
+	}
+	_, err := backup.ParseRestoreID(string(request.Restore.ID))
+	return err
+}
+
+// done is how much a step did, for the log.
+type done struct {
+	items, bytes int64
+	message      string
+}
+
+func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer any, d done, err error) {
+	switch r.Step {
+	case "begin":
+		answer, err = s.begin(ctx, r.Restore)
+	case "fetch":
+		answer, d, err = s.fetch(ctx, r.Restore, r.Fetch)
+	case "check":
+		answer, d, err = s.check(ctx, r.Restore, r.Check)
+	case "reserve":
+		answer, err = struct{}{}, s.reserve(ctx, r.Restore)
+	case "put":
+		answer, d, err = s.put(ctx, r.Restore, r.Batch)
+	case "replay":
+		answer, d, err = s.apply(ctx, r.Restore)
+	case "confirm":
+		answer, d, err = s.confirm(ctx, r.Restore)
+	case "release":
+		answer, err = struct{}{}, s.release(ctx, r.Restore, r.Error)
+	default:
+		answer, err = struct{}{}, s.notify(ctx, r.Restore.ID)
+	}
+	return answer, d, err
+}
+
+// logStep writes what a step did to the log, and into the record, which people follow. The record of a restore is no
+// worse for a line that could not be written.
+func (s *Steps) logStep(ctx context.Context, r events.RestoreRequest, began time.Time, d done, failed error) {
+	took := s.Now().Sub(began)
+	log := s.Log.With("step", r.Step, "restore", r.Restore.ID, "took", took.String())
+	if failed != nil {
+		log.Info("step failed", "error", failed, "kind", failure.KindOf(failed).String())
+	} else {
+		log.Info("step done")
+	}
+	if r.Restore.ID == "" || r.Step == "begin" || r.Step == "release" || r.Step == "notify-restore" {
+		return
+	}
+	line := catalog.StepLog{Step: r.Step, Began: began.UTC(), Took: took, Items: d.items, Bytes: d.bytes, Message: d.message}
+	if failed != nil {
+		line.Message, line.Failed = failed.Error(), true
+	}
+	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	_, err := s.catalog().UpdateRestore(after, r.Restore.ID, func(record *catalog.Restore) error {
+		record.Log(line)
+		return nil
+	})
+	if err != nil {
+		log.Info("the step could not be noted", "error", err)
+	}
+}
+
+func (s *Steps) catalog() *catalog.Catalog { return catalog.New(s.Vault) }
+
+func (s *Steps) phase(name string, items, bytes int64) {
+	if s.Progress != nil {
+		s.Progress.Phase(name, items, bytes)
+	}
+}
+
+func (s *Steps) add(items, bytes int64) {
+	if s.Progress != nil {
+		s.Progress.Add(items, bytes)
+	}
+}
+
+func (s *Steps) lease(r events.Restore) catalog.Lease {
+	return catalog.Lease{Run: backup.ID(r.ID), Holder: s.Holder}
+}
+
+// leaseOf returns what the restore holds while it works: its target.
+func (s *Steps) leaseOf(r events.Restore) (backup.Source, error) {
+	name, err := s.Targets.Name(r.To)
+	return catalog.TargetLease(name), err
+}
+
+// keepLease renews the lease of the target while a step works.
+func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (working context.Context, stop func()) {
+	switch r.Step {
+	case "begin", "notify-restore", "release": // have no lease yet, or none any more
+		return ctx, func() {}
+	}
+	name, err := s.leaseOf(r.Restore)
+	if err != nil {
+		return ctx, func() {}
+	}
+	return s.catalog().Keep(ctx, name, s.lease(r.Restore), s.Now, s.Stale)
+}
+
+// update changes the record of a restore.
+func (s *Steps) update(ctx context.Context, id backup.RestoreID, change func(*catalog.Restore)) (catalog.Restore, error) {
+	return s.catalog().UpdateRestore(ctx, id, func(r *catalog.Restore) error {
+		change(r)
+		return nil
+	})
+}
+
+// notes keeps what a target remembers of a restore.
+type notes struct {
+	vault *vault.Vault
+	id    backup.RestoreID
+}
+
+func (n notes) key(name string) vault.Key {
+	return vault.RestoreWork(n.id, fmt.Sprintf("notes/%s.json", name))
+}
+
+func (n notes) Get(ctx context.Context, name string, value any) (bool, error) {
+	_, err := n.vault.GetJSON(ctx, n.key(name), value)
+	if err != nil && failure.KindOf(err) == failure.NotFound {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (n notes) Put(ctx context.Context, name string, value any) error {
+	_, err := n.vault.PutJSON(ctx, n.key(name), value, vault.Always())
+	return err
+}

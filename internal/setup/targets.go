@@ -1,0 +1,326 @@
+package setup
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/app/files"
+	"lifeboat/internal/app/linkding"
+	"lifeboat/internal/app/zipline"
+	"lifeboat/internal/app/zipline/standin"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/config"
+	"lifeboat/internal/datasource"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/replay"
+	"lifeboat/internal/restore"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/vault"
+)
+
+// Targets opens what restores write to. It implements replay.Targets.
+type Targets struct {
+	Config  *config.Config
+	Zipline zipline.TargetOptions // what the configuration doesn't say: time-outs, client, clock
+
+	mutex  sync.Mutex
+	drills map[backup.RestoreID]*drill
+}
+
+// Name implements replay.Targets.
+func (t *Targets) Name(to events.To) (string, error) {
+	switch {
+	case to.Drill:
+		return "drill", nil
+	case to.Folder != "":
+		return "dir:" + filepath.Clean(to.Folder), nil
+	case to.Bucket != nil:
+		return bucketOf(*to.Bucket).String(), nil
+	}
+	c, err := t.Config.Target(to.Target)
+	return c.Name, err
+}
+
+// bucketOf is the bucket that a restore names itself.
+func bucketOf(b events.Bucket) config.Bucket {
+	return config.Bucket{
+		Name: b.Name, Prefix: strings.Trim(b.Prefix, "/"), Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile,
+		AccessKey: secret.Reference(b.AccessKey), SecretKey: secret.Reference(b.SecretKey),
+	}
+}
+
+// Open implements replay.Targets.
+func (t *Targets) Open(ctx context.Context, id backup.RestoreID, to events.To, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
+	switch {
+	case to.Drill:
+		return t.openDrill(ctx, id, from)
+	case to.Folder != "":
+		return plainFolder(filepath.Join(to.Folder, wishes.Name), from), plainWishes(wishes)
+	case to.Bucket != nil:
+		b := bucketOf(*to.Bucket)
+		b.Prefix = strings.Trim(b.Prefix+"/"+wishes.Name, "/")
+		return plainBucket(ctx, t.intoBucket(t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), plainWishes(wishes)
+	}
+	c, err := t.Config.Target(to.Target)
+	if err != nil {
+		return replay.Place{}, err
+	}
+	if err := matches(c, from, wishes); err != nil {
+		return replay.Place{}, err
+	}
+	return t.openTarget(ctx, c, from, wishes)
+}
+
+// plainWishes refuses for a folder or a bucket what only applications can do.
+func plainWishes(w app.Wishes) error {
+	if w.As != "" || w.Rename || w.FolderInto != "" {
+		return failure.New(failure.Usage, "--as, --rename and --folder-into are for targets of kind zipline, not for folders and buckets").
+			WithHint("leave them out")
+	}
+	return nil
+}
+
+// matches refuses a backup that the target's application can do nothing with.
+func matches(c config.Target, from replay.Backup, wishes app.Wishes) error {
+	switch {
+	case from.Kind == "":
+		return failure.New(failure.Invalid, "nothing in the archive says which application it is of: it can't be restored into %s, a %s", c.Name, c.Kind).
+			WithHint("restore it into a folder: --to dir:PATH")
+	case from.Kind != c.Kind:
+		return failure.New(failure.Invalid, "a backup of kind %s can't be restored into %s, which is of kind %s", from.Kind, c.Name, c.Kind).
+			WithHint("name a target of kind %s, or restore into a folder: --to dir:PATH", from.Kind)
+	case c.Kind != "zipline" && (wishes.As != "" || wishes.Rename || wishes.FolderInto != ""):
+		return failure.New(failure.Usage, "--as, --rename and --folder-into are for targets of kind zipline; %s is of kind %s", c.Name, c.Kind).
+			WithHint("leave them out")
+	case wishes.Name != "" && wishes.FolderInto == "":
+		return failure.New(failure.Usage, "--name: what is restored into %s, a %s, has no name of its own", c.Name, c.Kind).
+			WithHint("leave it out; folders, buckets and --folder-into take a name")
+	}
+	return nil
+}
+
+func (t *Targets) openTarget(ctx context.Context, c config.Target, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
+	place := replay.Place{Close: func() {}}
+	var err error
+	switch c.Kind {
+	case "zipline":
+		return t.openZipline(ctx, c, from, wishes)
+	case "linkding":
+		place.App, err = linkding.NewTarget(linkding.TargetOptions{Data: c.Datasource.Folder})
+	case "files":
+		var there datasource.Datasource
+		if there, err = Datasource(ctx, c.Datasource); err == nil {
+			place.App, err = files.NewTarget(files.TargetOptions{Place: there, Folder: c.Datasource.Folder})
+		}
+	default:
+		err = failure.New(failure.Usage, "targets of kind %s are not served yet", c.Kind)
+	}
+	place.Put = t.into(c.Datasource, from)
+	return place, err
+}
+
+func (t *Targets) openZipline(ctx context.Context, c config.Target, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
+	token, err := c.Token.Resolve()
+	if err != nil {
+		return replay.Place{}, err
+	}
+	there, err := Datasource(ctx, c.Datasource)
+	if err != nil {
+		return replay.Place{}, err
+	}
+	options := t.Zipline
+	options.URL, options.Token, options.Datasource = c.URL, token, there
+	return ziplinePlace(options, t.into(c.Datasource, from), wishes)
+}
+
+// ziplinePlace is a Zipline that a backup of all of it, or of a folder, is replayed into.
+func ziplinePlace(options zipline.TargetOptions, put putter, wishes app.Wishes) (replay.Place, error) {
+	place := replay.Place{Close: func() {}}
+	var err error
+	if wishes.FolderInto != "" {
+		place.App, err = zipline.NewFolderTarget(options)
+		return place, err
+	}
+	place.App, err = zipline.NewTarget(options)
+	place.Put = put
+	return place, err
+}
+
+// putter opens where the files of a restore go.
+type putter = func(ctx context.Context, f replay.Files) (restore.Destination, error)
+
+// into puts files into an application's datasource, which may hold others.
+func (t *Targets) into(l config.Location, from replay.Backup) putter {
+	if l.Bucket != nil {
+		return t.intoBucket(*l.Bucket, from.Kind, "")
+	}
+	put := intoFolder(l.Folder, from)
+	return func(ctx context.Context, f replay.Files) (restore.Destination, error) {
+		f.Existing = true
+		return put(ctx, f)
+	}
+}
+
+func intoFolder(folder string, from replay.Backup) putter {
+	return func(_ context.Context, f replay.Files) (restore.Destination, error) {
+		to, err := restore.OpenFolderTarget(restore.FolderOptions{
+			Folder: folder, Existing: f.Existing, Kind: from.Kind, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
+		})
+		if err != nil {
+			return nil, inaccessible(folder, err)
+		}
+		return to, nil
+	}
+}
+
+func plainFolder(folder string, from replay.Backup) replay.Place {
+	ready := func(existing bool) (func(), error) { return readyFolder(folder, existing) }
+	return replay.Place{Ready: ready, Put: intoFolder(folder, from), Close: func() {}}
+}
+
+func plainBucket(ctx context.Context, put putter) replay.Place {
+	ready := func(bool) (func(), error) {
+		to, err := put(ctx, replay.Files{})
+		if err == nil {
+			err = to.Close()
+		}
+		return func() {}, err
+	}
+	return replay.Place{Ready: ready, Put: put, Close: func() {}}
+}
+
+func (t *Targets) intoBucket(b config.Bucket, kind string, layout restore.Layout) putter {
+	return func(ctx context.Context, f replay.Files) (restore.Destination, error) {
+		store, err := Store(b)
+		if err != nil {
+			return nil, err
+		}
+		client, err := vault.Connect(ctx, store)
+		if err != nil {
+			return nil, err
+		}
+		if err := Credentialed(ctx, client, "give --access-key and --secret-key, or --profile; --endpoint where the store is not AWS"); err != nil {
+			return nil, err
+		}
+		return restore.OpenBucket(ctx, restore.BucketOptions{
+			Client: client, Bucket: b.Name, Prefix: b.Prefix, Kind: kind, Layout: layout, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
+		})
+	}
+}
+
+// reach returns how to reach a bucket that a restore names: as it says, or else like the vault, if that is a bucket.
+func (t *Targets) reach(b config.Bucket) config.Bucket {
+	if b.Endpoint != "" || b.Profile != "" || b.AccessKey != "" || t.Config.Vault.Bucket == nil {
+		return b
+	}
+	like := *t.Config.Vault.Bucket
+	like.Name, like.Prefix = b.Name, b.Prefix
+	if b.Region != "" {
+		like.Region = b.Region
+	}
+	return like
+}
+
+// drill is the throw-away target of one restore.
+type drill struct {
+	folder string
+	server *http.Server
+	place  replay.Place
+}
+
+// openDrill makes the throw-away target of a restore, or returns the one that it has.
+func (t *Targets) openDrill(ctx context.Context, id backup.RestoreID, from replay.Backup) (replay.Place, error) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if d, ok := t.drills[id]; ok {
+		return d.place, nil
+	}
+	folder, err := os.MkdirTemp("", "lifeboat-drill-")
+	if err != nil {
+		return replay.Place{}, fmt.Errorf("make the folder of the drill: %w", err)
+	}
+	d := &drill{folder: folder}
+	if err := d.open(ctx, from); err != nil {
+		d.end()
+		return replay.Place{}, err
+	}
+	if t.drills == nil {
+		t.drills = map[backup.RestoreID]*drill{}
+	}
+	t.drills[id] = d
+	return d.place, nil
+}
+
+func (d *drill) open(ctx context.Context, from replay.Backup) error {
+	d.place = replay.Place{Put: intoFolder(d.folder, from), Close: func() {}}
+	there := datasource.NewFolder(d.folder, nil)
+	var err error
+	switch {
+	case from.Kind == "zipline" && from.Folder == "":
+		return d.openZipline(ctx, from, there)
+	case from.Kind == "linkding":
+		d.place.App, err = linkding.NewTarget(linkding.TargetOptions{Data: d.folder})
+	case from.Kind == "files":
+		d.place.App, err = files.NewTarget(files.TargetOptions{Place: there, Folder: d.folder})
+	case from.Kind == "":
+		err = failure.New(failure.Invalid, "nothing in the archive says which application it is of").WithHint("restore it into a folder instead")
+	}
+	return err // a folder of Zipline is files and no more: they go into the folder
+}
+
+// room is what a drill's Zipline says of its disk. A disk that is full is found when files are put.
+var room = standin.Storage{Total: 1 << 50, Available: 1 << 50}
+
+// openZipline starts the built-in stand-in, which has the rules of a real Zipline's import, on this machine.
+func (d *drill) openZipline(ctx context.Context, from replay.Backup, there datasource.Datasource) error {
+	admin, err := exporter(ctx, from)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	d.server = &http.Server{Handler: standin.New(standin.Options{Admin: admin, Datasource: d.folder, NoRateLimits: true, Storage: room}), ReadHeaderTimeout: time.Minute}
+	go func() { _ = d.server.Serve(listener) }()
+	options := zipline.TargetOptions{URL: "http://" + listener.Addr().String(), Token: secret.New(standin.SuperAdminToken), Datasource: there}
+	d.place, err = ziplinePlace(options, intoFolder(d.folder, from), app.Wishes{})
+	return err
+}
+
+// exporter is the user of Zipline whose token made the export. The stand-in's administrator gets that name, as people do
+// it who set up a new Zipline for their backup.
+func exporter(ctx context.Context, from replay.Backup) (string, error) {
+	body, err := from.Open(ctx, zipline.Export)
+	if err != nil {
+		return "", err
+	}
+	defer body.Close()
+	return zipline.Exporter(body)
+}
+
+// EndDrill removes the throw-away target of a restore.
+func (t *Targets) EndDrill(id backup.RestoreID) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+	if d, ok := t.drills[id]; ok {
+		d.end()
+		delete(t.drills, id)
+	}
+}
+
+func (d *drill) end() {
+	if d.server != nil {
+		_ = d.server.Close()
+	}
+	_ = os.RemoveAll(d.folder)
+}
