@@ -183,31 +183,33 @@ func (c *Catalog) UpdateRestore(ctx context.Context, id backup.RestoreID, change
 	}
 }
 
-// Restores yields the records of all restores, newest attempt first. One that cannot be read is yielded as an error,
-// with nothing but its id, and the listing goes on.
+// Restores yields the records of all restores, newest attempt first, one at a time in memory. One that cannot be read is
+// yielded as an error, with nothing but its id, and the listing goes on.
 func (c *Catalog) Restores(ctx context.Context) iter.Seq2[Restore, error] {
+	type found struct {
+		key     vault.Key
+		started time.Time
+	}
 	return func(yield func(Restore, error) bool) {
-		var all []Restore
+		var all []found
 		for info, err := range c.vault.List(ctx, vault.Restores) {
 			if err != nil {
 				yield(Restore{}, err)
 				return
 			}
-			r, _, err := c.restore(ctx, info.Key)
-			switch {
-			case err == nil:
-				all = append(all, r)
-			case failure.KindOf(err) == failure.NotFound: // deleted meanwhile
-			default:
-				name := strings.TrimSuffix(strings.TrimPrefix(string(info.Key), string(vault.Restores)), ".json")
-				if !yield(Restore{ID: backup.RestoreID(name)}, err) {
-					return
-				}
-			}
+			r, _, _ := c.restore(ctx, info.Key) // what cannot be read comes last
+			all = append(all, found{info.Key, r.Started})
 		}
-		slices.SortFunc(all, func(a, b Restore) int { return b.Started.Compare(a.Started) })
-		for _, r := range all {
-			if !yield(r, nil) {
+		slices.SortFunc(all, func(a, b found) int { return b.started.Compare(a.started) })
+		for _, f := range all {
+			r, _, err := c.restore(ctx, f.key)
+			if err != nil && failure.KindOf(err) == failure.NotFound {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				r.ID = backup.RestoreID(strings.TrimSuffix(strings.TrimPrefix(string(f.key), string(vault.Restores)), ".json"))
+			}
+			if !yield(r, err) {
 				return
 			}
 		}

@@ -26,7 +26,8 @@ func (c *cli) pruneCommand() *cobra.Command {
 		Long: `Free what no backup of a source, or of every source, needs any more: packs that deleted backups and
 failed runs have left, and what was merged into larger packs. Archives that are older than ` + "`archive: {keep: …}`" + `
 of their source go; ` + "`lifeboat archive`" + ` makes them again. Uploads that nobody has gone on with for a day are
-aborted, and runs that were killed and that nobody has gone on with for a day are closed.
+aborted, and runs that were killed and that nobody has gone on with for a day are closed. What was
+fetched for a restore from a URL goes a week after its last attempt.
 
 Packs go in two steps: what nobody needs is condemned first, and goes with the first prune or backup
 that is at least a day later, if nobody needs it by then. --now spares it the day; don't use it while
@@ -94,6 +95,9 @@ func (c *cli) prune(ctx context.Context, given []string, o retention.Options) er
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	if err := c.pruneIncoming(ctx, s, given, o); err != nil {
+		return err
+	}
 	for _, err := range kept {
 		c.warn("%v", err)
 		if hint := failure.HintOf(err); hint != "" {
@@ -106,6 +110,25 @@ func (c *cli) prune(ctx context.Context, given []string, o retention.Options) er
 	case refused > 0:
 		return partial{fmt.Sprintf("the store did not let go of %d %s: they may be locked", refused, plural(refused, "object"))}
 	}
+	return nil
+}
+
+// pruneIncoming frees what was fetched for restores that nobody goes on with; it belongs to no source.
+func (c *cli) pruneIncoming(ctx context.Context, s *session, given []string, o retention.Options) error {
+	if len(given) > 0 {
+		return nil
+	}
+	files, bytes, err := retention.Incoming(ctx, s.vault, time.Now(), o.DryRun)
+	if err != nil || files == 0 {
+		return err
+	}
+	c.message(struct {
+		Type   string `json:"message_type"`
+		DryRun bool   `json:"dry_run"`
+		Files  int    `json:"files"`
+		Bytes  int64  `json:"bytes"`
+	}{"prune-incoming", o.DryRun, files, bytes})
+	c.say("%s of restores that nobody has gone on with for a week: %s", count(files, "fetched archive"), plain.Size(bytes))
 	return nil
 }
 

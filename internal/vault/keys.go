@@ -151,6 +151,9 @@ func Name(target, name string) Key {
 // Incoming is an archive that was fetched or uploaded for a restore.
 func Incoming(id backup.RestoreID) Key { return Key(fmt.Sprintf("incoming/%s.zip", id)) }
 
+// AllIncoming is the prefix of what was fetched for any restore.
+const AllIncoming Key = "incoming/"
+
 // RestoreWork is a file that a restore needs, such as plan/units.jsonl or notes/import.json.
 func RestoreWork(id backup.RestoreID, name string) Key {
 	return Key(fmt.Sprintf("restores/%s/%s", id, name))
