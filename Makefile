@@ -6,7 +6,7 @@ TOOL        := $(GO) tool -modfile=tools/go.mod
 CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test bench bench-full check $(CHECKS) clean
+.PHONY: help run build lambdas check-lambdas test bench bench-full check $(CHECKS) clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -17,6 +17,14 @@ run: ## back up, verify and restore an example on this machine
 
 build: ## bin/lifeboat, a static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lifeboat ./cmd/lifeboat
+
+lambdas: ## dist/<function>.zip for AWS Lambda (arm64), the same bytes each time
+	$(GO) run ./cmd/lambdas -out dist
+
+check-lambdas: ## whether two builds of the functions give the same bytes
+	@one=$$(mktemp -d) && two=$$(mktemp -d) && trap 'rm -rf "$$one" "$$two"' EXIT && \
+		$(GO) run ./cmd/lambdas -out "$$one" && GOCACHE="$$two/cache" $(GO) run ./cmd/lambdas -out "$$two/dist" >/dev/null && \
+		diff -r "$$one" "$$two/dist" && echo 'the same bytes'
 
 test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
 	$(GO) test $(GOTESTFLAGS) ./...

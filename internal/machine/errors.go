@@ -30,7 +30,7 @@ var serviceNames = []string{
 	"States.Permissions",
 	"Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException",
 	"Lambda.ClientExecutionTimeoutException", "Lambda.TooManyRequestsException", "Lambda.Unknown",
-	"Sandbox.Timedout",
+	"Sandbox.Timedout", "Runtime.ExitError", // the latter is what Lambda says of a process that died
 }
 
 // terminalNames are the names that nothing catches.

@@ -1,7 +1,8 @@
 // Package secret keeps tokens, keys and codes out of logs, errors and JSON.
 //
 // A String prints as [redacted] through fmt, slog and encoding/json; only Reveal gives the value, and only the
-// line that needs it calls Reveal. Configuration names secrets by reference (env:, file:), see Resolve.
+// line that needs it calls Reveal. Configuration names secrets by reference (env:, file:, secretsmanager:, ssm:), see
+// Resolve.
 package secret
 
 import (
@@ -62,7 +63,8 @@ func (s String) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `
 // maxFile bounds what a file: reference reads, in bytes.
 const maxFile = 64 << 10
 
-// Reference is a secret as the configuration spells it: env:NAME, file:PATH, or a bare value.
+// Reference is a secret as the configuration spells it: env:NAME, file:PATH, secretsmanager:ID, ssm:NAME, or a bare
+// value.
 type Reference string
 
 // Bare reports whether the reference is the value itself, which deserves a warning.
@@ -99,8 +101,9 @@ func (r Reference) LogValue() slog.Value { return slog.StringValue(r.String()) }
 // MarshalText implements encoding.TextMarshaler, for JSON: what is written cannot be read back where it was bare.
 func (r Reference) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// Resolve returns the value that the reference names. A file: value loses one trailing newline. The error is of
-// kind Usage and never holds the value.
+// Resolve returns the value that the reference names. A file: value loses one trailing newline; what lies in AWS is
+// asked for through the Resolver that was installed. The error never holds the value; where the reference itself is
+// wrong it is of kind Usage.
 func (r Reference) Resolve() (String, error) {
 	scheme, rest, found := strings.Cut(string(r), ":")
 	if !found || !known(scheme) {
@@ -129,6 +132,5 @@ func (r Reference) Resolve() (String, error) {
 		}
 		return New(string(bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r")))), nil
 	}
-	return String{}, failure.New(failure.Usage, "%s: references are resolved on AWS only", scheme).
-		WithHint("on one machine use env:NAME or file:PATH")
+	return fromAWS(string(r), scheme, rest)
 }

@@ -1,0 +1,102 @@
+package lambdafn
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/app"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/lambdafn/deployed"
+	"lifeboat/internal/setup"
+	"lifeboat/internal/step"
+)
+
+// backupSteps are the steps of a backup, and who tells of it.
+type backupSteps struct {
+	*step.Steps
+}
+
+// Backup is the Handler of the steps of a backup. It also closes runs that ended without doing so themselves: see
+// closing.
+func (w *World) Backup(ctx context.Context, message []byte) (json.RawMessage, error) {
+	open, err := w.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := open.backup.get(func() (backupSteps, error) { return open.backupSteps(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	if message, err = closing(message, "run"); err != nil {
+		return nil, err
+	}
+	answer, err := steps.Handle(ctx, w.environment.Function, message)
+	if err == nil {
+		w.measureBackup(ctx, open, message)
+	}
+	return answer, err
+}
+
+func (w *warm) backupSteps(ctx context.Context) (backupSteps, error) {
+	var key keyring.Key
+	var err error
+	if w.environment.SigningKey != "" {
+		if key, err = w.key(); err != nil {
+			return backupSteps{}, err
+		}
+	}
+	if err := w.known(ctx, key); err != nil {
+		return backupSteps{}, err
+	}
+	steps := &step.Steps{
+		Vault: w.vault, Sources: sources{&setup.Sources{Config: w.config}, w.place()}, Signer: key.Private,
+		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
+	}
+	if w.environment.Function == "notify" {
+		steps.Notifier, err = w.notifier()
+	}
+	return backupSteps{steps}, err
+}
+
+// sources refuses those that no function reaches, by name, and opens the others.
+type sources struct {
+	*setup.Sources
+	place deployed.Place
+}
+
+// Open implements step.Sources.
+func (s sources) Open(ctx context.Context, name backup.Source) (app.Source, string, error) {
+	c, err := s.Config.Source(string(name))
+	if err == nil {
+		err = first(s.place.Source(c))
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return s.Sources.Open(ctx, name)
+}
+
+// measureBackup writes the metrics of a run that this step has ended. The run is no worse for metrics that could not be
+// written.
+func (w *World) measureBackup(ctx context.Context, open *warm, message []byte) {
+	var r events.Request
+	if json.Unmarshal(message, &r) != nil || r.Step != "seal" && r.Step != "abort" {
+		return
+	}
+	record, err := catalog.New(open.vault).Record(ctx, r.Run.Source, r.Run.ID)
+	if err != nil && failure.KindOf(err) == failure.NotFound { // it failed before it had a record
+		record, err = catalog.Record{ID: r.Run.ID, Source: r.Run.Source, Status: backup.Failed}, nil
+	}
+	if err == nil {
+		err = w.metrics.Backup(record)
+	}
+	if err != nil {
+		slog.Warn("the metrics of the run could not be written", "error", err)
+	}
+}

@@ -1,0 +1,186 @@
+// Package deployed says what a deployed lifeboat is: its functions, what each of them may do and finds in its
+// environment, and which configurations can run there. The functions and the stack read the same tables, so that they
+// cannot drift apart. It knows nothing of Lambda's runtime.
+package deployed
+
+import (
+	"strings"
+	"time"
+)
+
+// Version is the version of the functions; that of the command line.
+const Version = "0.1.0"
+
+// Function is one function of the stack.
+type Function struct {
+	Name     string
+	Says     string        // what it is for
+	Memory   int           // MiB
+	Timeout  time.Duration // of one invocation; less than the TimeoutSeconds of the tasks that call it
+	Required []string      // environment variables without which it refuses to work
+	Optional []string
+	Vault    []Grant // what it does in the vault's bucket
+	// Sources says that it reads the datasources of sources, Targets that it writes to those of targets.
+	Sources, Targets bool
+}
+
+// Grant is one action of S3 on what lies below a prefix of the vault; on the bucket itself where the prefix is "".
+type Grant struct {
+	Action string
+	Prefix string
+}
+
+// on grants actions on each of several prefixes.
+func on(prefixes []string, actions ...string) []Grant {
+	var grants []Grant
+	for _, prefix := range prefixes {
+		for _, action := range actions {
+			grants = append(grants, Grant{action, prefix})
+		}
+	}
+	return grants
+}
+
+func together(lists ...[]Grant) []Grant {
+	var all []Grant
+	for _, list := range lists {
+		all = append(all, list...)
+	}
+	return all
+}
+
+// The actions that the vault uses. A HEAD is a GetObject; a copy of a part is a GetObject here and a PutObject there;
+// so is a write that names the version it replaces.
+const (
+	get    = "s3:GetObject"
+	put    = "s3:PutObject"
+	remove = "s3:DeleteObject"
+	abort  = "s3:AbortMultipartUpload"
+	parts  = "s3:ListMultipartUploadParts"
+	// On the bucket. Without the right to list it, S3 answers 403 and not 404 for what is not there.
+	list    = "s3:ListBucket"
+	uploads = "s3:ListBucketMultipartUploads"
+)
+
+var bucket = []string{""}
+
+// always is what all but one read: what vault it is, and whether a record is there.
+var always = together(on(bucket, list), on([]string{"vault.json"}, get))
+
+// What functions find in their environment, beside what Lambda itself puts there. See Environment.
+var (
+	everywhere = []string{"LIFEBOAT_STACK", "LIFEBOAT_CONFIG", "LIFEBOAT_VAULT_BUCKET"}
+	anywhere   = []string{"LIFEBOAT_VAULT_OWNER", "LIFEBOAT_DEADLINE_MARGIN", "LIFEBOAT_LOOPBACK"}
+)
+
+func with(variables []string, more ...string) []string {
+	return append(append([]string{}, variables...), more...)
+}
+
+// Functions are the functions of the stack, in the order in which a backup and a restore meet them.
+var Functions = []Function{
+	{
+		Name: "export", Says: "begins a backup, stores the documents and the list of objects, plans the packs",
+		Memory: 1769, Timeout: 15 * time.Minute, Sources: true,
+		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: anywhere,
+		Vault: together(always,
+			on(bucket, uploads),
+			on([]string{"vault.json"}, put), // at the first backup
+			on([]string{"catalog/backups/", "catalog/leases/"}, get, put),
+			on([]string{"catalog/leases/"}, remove),
+			on([]string{"snapshots/"}, get, put, remove, abort),
+			on([]string{"packs/"}, get, remove, abort), // of a run that was lost
+			on([]string{"archives/"}, remove, abort),
+		),
+	},
+	{
+		Name: "copy", Says: "packs one batch of objects",
+		Memory: 1769, Timeout: 15 * time.Minute, Sources: true,
+		Required: everywhere, Optional: anywhere,
+		Vault: together(always,
+			on(bucket, uploads),
+			on([]string{"catalog/leases/"}, get, put),
+			on([]string{"snapshots/"}, get, put),
+			on([]string{"packs/"}, get, put, abort),
+		),
+	},
+	{
+		Name: "package", Says: "assembles and seals the archive, or cleans up behind a run that failed",
+		Memory: 1769, Timeout: 15 * time.Minute,
+		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: anywhere,
+		Vault: together(always,
+			on(bucket, uploads),
+			on([]string{"catalog/backups/", "catalog/leases/", "catalog/condemned/"}, get, put),
+			on([]string{"catalog/leases/", "catalog/condemned/"}, remove),
+			on([]string{"snapshots/", "packs/", "archives/"}, get, put, remove, abort),
+			on([]string{"archives/"}, parts),
+		),
+	},
+	{
+		Name: "notify", Says: "tells people how a backup or a restore ended",
+		Memory: 512, Timeout: 5 * time.Minute,
+		Required: everywhere,
+		Optional: with(anywhere, "LIFEBOAT_PUBLIC_URL", "LIFEBOAT_LINK_KEY", "LIFEBOAT_MAIL", "LIFEBOAT_MAIL_FROM", "LIFEBOAT_SES_CONFIGURATION_SET",
+			"LIFEBOAT_WEBHOOK", "LIFEBOAT_WEBHOOK_KEY"),
+		Vault: together(always,
+			on([]string{"catalog/backups/", "catalog/restores/", "outbox/", "links/"}, get, put),
+		),
+	},
+	{
+		Name: "restore", Says: "checks what is restored and writes it to its target",
+		Memory: 1769, Timeout: 15 * time.Minute, Targets: true,
+		Required: everywhere, Optional: with(anywhere, "LIFEBOAT_SIGNING_KEY", "LIFEBOAT_TRUSTED_KEYS"),
+		Vault: together(always,
+			on([]string{"catalog/restores/", "catalog/leases/", "catalog/names/", "restores/"}, get, put),
+			on([]string{"catalog/leases/", "catalog/names/", "restores/", "incoming/"}, remove),
+			on([]string{"catalog/backups/", "snapshots/", "packs/", "archives/"}, get),
+			on([]string{"incoming/"}, get, put, abort, parts),
+			on(bucket, uploads),
+		),
+	},
+	{
+		Name: "api", Says: "answers the links of mails",
+		Memory: 512, Timeout: 29 * time.Second,
+		Required: with(everywhere, "LIFEBOAT_PUBLIC_URL", "LIFEBOAT_LINK_KEY"),
+		// LIFEBOAT_VAULT_OWNER is not for who presigns: a browser sends no header that names the owner.
+		Optional: []string{"LIFEBOAT_DEADLINE_MARGIN", "LIFEBOAT_LOOPBACK", "LIFEBOAT_BACKUP_MACHINE", "LIFEBOAT_RESTORE_MACHINE"},
+		Vault: together(always,
+			on([]string{"catalog/backups/", "archives/"}, get),
+			on([]string{"links/"}, get, put),
+		),
+	},
+	{
+		Name: "start", Says: "starts backups on schedule, and watches that there are some",
+		Memory: 256, Timeout: time.Minute,
+		Required: with(everywhere, "LIFEBOAT_BACKUP_MACHINE"), Optional: anywhere,
+		Vault: together(on(bucket, list), on([]string{"catalog/backups/"}, get)),
+	},
+}
+
+// Named returns the function of a name.
+func Named(name string) (Function, bool) {
+	for _, f := range Functions {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Function{}, false
+}
+
+// May reports whether the function may do an action on a key, or on the bucket where the key is "".
+func (f Function) May(action, key string) bool {
+	for _, g := range f.Vault {
+		if g.Action == action && g.Covers(key) {
+			return true
+		}
+	}
+	return false
+}
+
+// Covers reports whether a grant is on a key, or on the bucket where the key is "".
+func (g Grant) Covers(key string) bool {
+	if strings.HasSuffix(g.Prefix, "/") {
+		return strings.HasPrefix(key, g.Prefix) && key != g.Prefix
+	}
+	return key == g.Prefix
+}

@@ -1,0 +1,215 @@
+package deployed_test
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/lambdafn/deployed"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/step"
+	"lifeboat/workflow"
+)
+
+func TestVersion(t *testing.T) {
+	source, err := os.ReadFile("../../cli/root.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(source), fmt.Sprintf("Version = %q", deployed.Version)) {
+		t.Errorf("the command line has another version than %s", deployed.Version)
+	}
+}
+
+// TestFunctions holds the table against the definitions, the steps and the folders.
+func TestFunctions(t *testing.T) {
+	names := []string{}
+	for _, f := range deployed.Functions {
+		names = append(names, f.Name)
+		if _, err := os.Stat("../../../functions/" + f.Name + "/main.go"); err != nil {
+			t.Error(err)
+		}
+		if f.Timeout > 15*time.Minute || f.Memory < 128 || f.Memory > 10240 || f.Says == "" {
+			t.Errorf("%+v", f)
+		}
+		for _, g := range f.Vault {
+			if strings.Contains(g.Action+g.Prefix, "*") || g.Prefix != "" && g.Prefix != "vault.json" && !strings.HasSuffix(g.Prefix, "/") {
+				t.Errorf("%s: %+v", f.Name, g)
+			}
+		}
+		if _, isStep := step.Functions[f.Name]; !isStep && f.Name != "restore" && f.Name != "api" && f.Name != "start" {
+			t.Errorf("no step is %s's", f.Name)
+		}
+	}
+	for _, functions := range []map[string]string{workflow.BackupFunctions, workflow.RestoreFunctions} {
+		for _, name := range functions {
+			if !slices.Contains(names, name) {
+				t.Errorf("the workflow calls %s", name)
+			}
+		}
+	}
+	folders, err := os.ReadDir("../../../functions")
+	if err != nil || len(folders) != len(names) {
+		t.Errorf("%d folders, %d functions, %v", len(folders), len(names), err)
+	}
+}
+
+func TestMay(t *testing.T) {
+	export, _ := deployed.Named("export")
+	for _, c := range []struct {
+		action, key string
+		may         bool
+	}{
+		{"s3:PutObject", "snapshots/a/b", true},
+		{"s3:PutObject", "packs/a/b", false},
+		{"s3:PutObject", "snapshots/", false},
+		{"s3:PutObject", "snapshotsx", false},
+		{"s3:ListBucket", "", true},
+		{"s3:GetObject", "", false},
+		{"s3:GetObject", "vault.json", true},
+		{"s3:GetObject", "vault.jsonx", false},
+	} {
+		if export.May(c.action, c.key) != c.may {
+			t.Errorf("%s %s: %v", c.action, c.key, !c.may)
+		}
+	}
+}
+
+func environment(more map[string]string) func(string) string {
+	all := map[string]string{
+		"LIFEBOAT_STACK": "prod", "LIFEBOAT_CONFIG": "s3://assets/abc.yaml", "LIFEBOAT_VAULT_BUCKET": "vault",
+		"LIFEBOAT_SIGNING_KEY": "secretsmanager:arn:aws:secretsmanager:eu-central-1:111122223333:secret:k", "LIFEBOAT_LINK_KEY": "ssm:/k",
+		"LIFEBOAT_PUBLIC_URL": "https://backup.example.org/", "LIFEBOAT_BACKUP_MACHINE": "arn:aws:states:eu-central-1:111122223333:stateMachine:b",
+	}
+	maps.Copy(all, more)
+	return func(name string) string { return all[name] }
+}
+
+func TestRead(t *testing.T) {
+	public, _, _ := ed25519.GenerateKey(nil)
+	for _, f := range deployed.Functions {
+		e, err := deployed.Read(f.Name, environment(map[string]string{
+			"LIFEBOAT_TRUSTED_KEYS": base64.StdEncoding.EncodeToString(public) + ", " + base64.StdEncoding.EncodeToString(public),
+		}))
+		if err != nil || e.Function != f.Name || e.Margin != 30*time.Second || e.PublicURL != "https://backup.example.org" || len(e.Trusted) != 2 || e.Loopback {
+			t.Errorf("%s: %+v, %v", f.Name, e, err)
+		}
+		_, err = deployed.Read(f.Name, func(string) string { return "" })
+		for _, name := range f.Required {
+			if !strings.Contains(fmt.Sprint(err), name+" is not set") {
+				t.Errorf("%s without %s: %v", f.Name, name, err)
+			}
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	for variable, value := range map[string]string{
+		"LIFEBOAT_SIGNING_KEY": "hunter2-hunter2", "LIFEBOAT_LINK_KEY": "env:KEY", "LIFEBOAT_PUBLIC_URL": "ftp://x", "LIFEBOAT_DEADLINE_MARGIN": "1h",
+		"LIFEBOAT_TRUSTED_KEYS": "AAAA", "LIFEBOAT_MAIL": "smtp", "LIFEBOAT_WEBHOOK": "ssm:/hook", "LIFEBOAT_VAULT_OWNER": "me",
+	} {
+		_, err := deployed.Read("notify", environment(map[string]string{variable: value}))
+		if failure.KindOf(err) != failure.Usage || !strings.Contains(fmt.Sprint(err), variable) || strings.Contains(fmt.Sprint(err), "hunter2") {
+			t.Errorf("%s=%s: %v", variable, value, err)
+		}
+	}
+	if _, err := deployed.Read("notify", environment(map[string]string{"LIFEBOAT_MAIL": "ses"})); !strings.Contains(fmt.Sprint(err), "LIFEBOAT_MAIL_FROM") {
+		t.Errorf("SES without a sender: %v", err)
+	}
+}
+
+func TestSigningKey(t *testing.T) {
+	phrase := secret.New("kZ3vQ8xW1pL6nB4tR9yD2mF7cH5jS0aGkZ3vQ8xW1pL6nB4tR9yD2mF7cH5jS0aG")
+	one, err := deployed.SigningKey(phrase)
+	two, _ := deployed.SigningKey(phrase)
+	if err != nil || !one.Private.Equal(two.Private) || one.Vault != two.Vault {
+		t.Fatalf("%v; the key is another one each time", err)
+	}
+	// Whoever changes how keys derive locks every stack out of its vault.
+	if public := base64.StdEncoding.EncodeToString(one.Public()); one.Vault != wantVault || public != wantPublic {
+		t.Errorf("vault %s, public key %s", one.Vault, public)
+	}
+	exported, err := deployed.SigningKey(secret.New(string(keyring.Encode(one))))
+	if err != nil || !exported.Private.Equal(one.Private) || exported.Vault != one.Vault {
+		t.Errorf("what `key export` prints: %v", err)
+	}
+	if !regexp.MustCompile(`^[A-Za-z0-9]{10,40}$`).MatchString(one.Vault) {
+		t.Errorf("%s is no id of a vault", one.Vault)
+	}
+	for _, text := range []string{"", "hunter2", `{"lifeboat_key":1,"seed":"hunter2"}`} {
+		if _, err := deployed.SigningKey(secret.New(text)); err == nil || strings.Contains(fmt.Sprint(err, failure.HintOf(err)), "hunter2") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+const (
+	wantVault  = "J476AL3LT5U5UVQ2KLVOEU5KQ7"
+	wantPublic = "w4Two7zauQqp54bErFQ3owWQwt9dJNv0AFH3ubPj4MQ="
+)
+
+const unfit = `
+vault: ./vault
+mail: {from: a@example.org, smtp: "smtp://user:hunter2@host"}
+sources:
+  folder: {kind: files, path: /srv/files}
+  links: {kind: linkding, data: /srv/linkding}
+  near: {kind: zipline, url: "http://localhost:3000", token: "env:TOKEN", datasource: "s3://uploads", config-files: [/etc/zipline.env]}
+  profiled: {kind: files, path: {s3: "s3://data", profile: me}}
+  keyed: {kind: files, path: {s3: "s3://data", endpoint: "http://127.0.0.1:9000", access-key: "file:/a", secret-key: hunter2}}
+  itself: {kind: files, path: "s3://stack-vault"}
+  good: {kind: zipline, url: "https://z.example.org", token: "secretsmanager:zipline", datasource: "s3://uploads/zipline"}
+targets:
+  back: {kind: zipline, url: "http://[::1]:3000", token: "ssm:/token", datasource: /srv/uploads}
+  fine: {kind: files, path: "s3://elsewhere"}
+`
+
+func TestFit(t *testing.T) {
+	c, err := config.Parse("lifeboat.yaml", []byte(unfit), "/etc/lifeboat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := deployed.Place{VaultBucket: "stack-vault"}.Fit(c)
+	var texts []string
+	for _, err := range refused {
+		texts = append(texts, err.Error())
+		if failure.KindOf(err) != failure.Usage || failure.HintOf(err) == "" || strings.Contains(fmt.Sprint(err, failure.HintOf(err)), "hunter2") {
+			t.Errorf("%v, hint %q", err, failure.HintOf(err))
+		}
+	}
+	for _, want := range []string{
+		"the source folder has its files in the folder /srv/files",
+		"the source links has its files in the folder /srv/linkding",
+		"the source near is at http://localhost:3000",
+		"the source near: its token is env:TOKEN",
+		"the source near has config-files",
+		"the source profiled reaches its bucket with the profile me",
+		"the source keyed has its files at http://127.0.0.1:9000",
+		"the source keyed: its access-key is file:/a",
+		"the source keyed: its secret-key stands in the configuration itself",
+		"the source itself has its files in stack-vault",
+		"the target back is at http://[::1]:3000",
+		"the target back has its files in the folder /srv/uploads",
+		"mail: {smtp: …} stands in the configuration itself",
+	} {
+		if !slices.ContainsFunc(texts, func(text string) bool { return strings.HasPrefix(text, want) }) {
+			t.Errorf("nobody says: %s", want)
+		}
+	}
+	if len(refused) != 13 {
+		t.Errorf("%d refusals:\n%s", len(refused), strings.Join(texts, "\n"))
+	}
+	if near := (deployed.Place{Loopback: true}).Source(c.Sources[2]); len(near) != 2 {
+		t.Errorf("on one machine: %v", near)
+	}
+}

@@ -1,0 +1,127 @@
+package deployed
+
+import (
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/secret"
+)
+
+// Place is where functions run.
+type Place struct {
+	VaultBucket string // the stack's own; "" while nobody knows its name
+	Loopback    bool   // the functions are processes of one machine, in a test
+}
+
+// Fit refuses, by name, what of a configuration can't run there: one Usage error for each thing.
+func (p Place) Fit(c *config.Config) []error {
+	var refused []error
+	for _, s := range c.Sources {
+		refused = append(refused, p.Source(s)...)
+	}
+	for _, t := range c.Targets {
+		refused = append(refused, p.Target(t)...)
+	}
+	if c.Mail != nil {
+		refused = append(refused, fitSecret("mail: {smtp: …}", c.Mail.SMTP, false)...)
+	}
+	return refused
+}
+
+// Source refuses what of a source can't be read there.
+func (p Place) Source(s config.Source) []error {
+	who := "the source " + string(s.Name)
+	elsewhere := "or back it up with `lifeboat backup " + string(s.Name) + "` on its own machine, and leave it out of the file that is deployed"
+	refused := p.instance(who, s.Instance, elsewhere)
+	if len(s.ConfigFiles) > 0 {
+		refused = append(refused, unfit("%s has config-files: no function of AWS reads %s", who, s.ConfigFiles[0]).
+			WithHint("leave out config-files, %s", elsewhere))
+	}
+	return refused
+}
+
+// Target refuses what of a target can't be written there.
+func (p Place) Target(t config.Target) []error {
+	return p.instance("the target "+t.Name, t.Instance,
+		"or restore with `lifeboat restore` on its own machine, and leave it out of the file that is deployed")
+}
+
+// Bucket refuses a bucket that a restore names itself, where it can't be written there.
+func (p Place) Bucket(b config.Bucket) []error {
+	return p.bucket("the restore to "+b.String(), b, "or restore with `lifeboat restore` on a machine that reaches it")
+}
+
+func unfit(format string, args ...any) *failure.Error {
+	return failure.New(failure.Usage, format, args...)
+}
+
+func (p Place) instance(who string, i config.Instance, elsewhere string) []error {
+	var refused []error
+	if i.Datasource.Folder != "" {
+		refused = append(refused, unfit("%s has its files in the folder %s, which no function of AWS reaches", who, i.Datasource.Folder).
+			WithHint("keep its files in a bucket (s3://…), %s", elsewhere))
+	}
+	if i.URL != "" && p.itself(i.URL) {
+		refused = append(refused, unfit("%s is at %s: in a function of AWS that is the function itself", who, i.URL).
+			WithHint("name an address that AWS reaches, %s", elsewhere))
+	}
+	if i.Token != "" {
+		refused = append(refused, fitSecret(who+": its token", i.Token, true)...)
+	}
+	if i.Datasource.Bucket != nil {
+		refused = append(refused, p.bucket(who, *i.Datasource.Bucket, elsewhere)...)
+	}
+	return refused
+}
+
+func (p Place) bucket(who string, b config.Bucket, elsewhere string) []error {
+	var refused []error
+	if b.Endpoint != "" && p.itself(b.Endpoint) {
+		refused = append(refused, unfit("%s has its files at %s: in a function of AWS that is the function itself", who, b.Endpoint).
+			WithHint("name an endpoint that AWS reaches, %s", elsewhere))
+	}
+	if b.Profile != "" {
+		refused = append(refused, unfit("%s reaches its bucket with the profile %s, which no function of AWS has", who, b.Profile).
+			WithHint("leave out profile: and let the stack's roles read the bucket, or give access-key and secret-key by reference"))
+	}
+	if b.Name == p.VaultBucket && b.Endpoint == "" && p.VaultBucket != "" {
+		refused = append(refused, unfit("%s has its files in %s, the vault of the stack", who, b.Name).WithHint("use another bucket"))
+	}
+	if b.AccessKey != "" {
+		refused = append(refused, fitSecret(who+": its access-key", b.AccessKey, true)...)
+		refused = append(refused, fitSecret(who+": its secret-key", b.SecretKey, true)...)
+	}
+	return refused
+}
+
+// fitSecret refuses a reference that nothing resolves in a function, and a secret that stands in the file itself: the
+// file is stored where whoever may see the stack's assets reads it.
+func fitSecret(what string, r secret.Reference, whole bool) []error {
+	const hint = "store it in Secrets Manager or as a SecureString, and write secretsmanager:NAME or ssm:NAME"
+	scheme, _, _ := strings.Cut(string(r), ":")
+	switch {
+	case r.Bare() && (whole || strings.Contains(string(r), "@")):
+		return []error{unfit("%s stands in the configuration itself", what).WithHint(hint)}
+	case !r.Bare() && (scheme == "env" || scheme == "file"):
+		return []error{unfit("%s is %s, which no function of AWS has", what, r).WithHint(hint)}
+	}
+	return nil
+}
+
+// itself reports whether a URL names the machine that asks, which is of no use there.
+func (p Place) itself(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || p.Loopback {
+		return false
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return host == "localhost" || strings.HasSuffix(host, ".localhost")
+	}
+	ip = ip.Unmap()
+	return ip.IsLoopback() || ip.IsUnspecified()
+}

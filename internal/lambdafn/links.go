@@ -1,0 +1,58 @@
+package lambdafn
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/link"
+	"lifeboat/internal/vault"
+)
+
+// httpHandler is what answers requests.
+type httpHandler struct {
+	http.Handler
+}
+
+// Service is what the API works with.
+type Service struct {
+	Links     *link.Service
+	Records   *catalog.Catalog
+	Vault     *vault.Vault
+	PublicURL string
+}
+
+// API returns the Handler of an HTTP API that serve makes, at the first request.
+func (w *World) API(serve func(Service) (http.Handler, error)) Handler {
+	return func(ctx context.Context, message []byte) (json.RawMessage, error) {
+		open, err := w.open(ctx)
+		if err != nil {
+			return nil, err
+		}
+		handler, err := open.api.get(func() (httpHandler, error) {
+			service, err := open.service(ctx)
+			if err != nil {
+				return httpHandler{}, err
+			}
+			handler, err := serve(service)
+			return httpHandler{handler}, err
+		})
+		if err != nil {
+			return nil, err
+		}
+		return HTTP(handler)(ctx, message)
+	}
+}
+
+func (w *warm) service(ctx context.Context) (Service, error) {
+	if err := w.known(ctx, keyring.Key{}); err != nil {
+		return Service{}, err
+	}
+	key, err := w.linkKey()
+	return Service{
+		Links:   &link.Service{Vault: w.vault, Key: key},
+		Records: catalog.New(w.vault), Vault: w.vault, PublicURL: w.environment.PublicURL,
+	}, err
+}

@@ -1,0 +1,144 @@
+package lambdafn
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"time"
+
+	"lifeboat/events"
+	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/fetch"
+	"lifeboat/internal/keyring"
+	"lifeboat/internal/lambdafn/deployed"
+	"lifeboat/internal/netguard"
+	"lifeboat/internal/replay"
+	"lifeboat/internal/secret"
+	"lifeboat/internal/setup"
+)
+
+// restoreSteps are the steps of a restore.
+type restoreSteps struct {
+	*replay.Steps
+}
+
+// Restore is the Handler of the steps of a restore. It also closes restores that ended without doing so themselves: see
+// closing.
+func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, error) {
+	open, err := w.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := open.restore.get(func() (restoreSteps, error) { return open.restoreSteps(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	if message, err = closing(message, "restore"); err != nil {
+		return nil, err
+	}
+	answer, err := steps.Handle(ctx, w.environment.Function, message)
+	if err == nil {
+		w.measureRestore(ctx, open, message)
+	}
+	return answer, err
+}
+
+func (w *warm) restoreSteps(ctx context.Context) (restoreSteps, error) {
+	var key keyring.Key
+	var err error
+	trusted := slices.Clone(w.environment.Trusted)
+	if w.environment.SigningKey != "" && w.environment.Function == "restore" {
+		if key, err = w.key(); err != nil {
+			return restoreSteps{}, err
+		}
+		trusted = append(trusted, key.Public())
+	}
+	if err := w.known(ctx, key); err != nil {
+		return restoreSteps{}, err
+	}
+	rules, err := fetchRules(w.config)
+	if err != nil {
+		return restoreSteps{}, err
+	}
+	steps := &replay.Steps{
+		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config}, w.place()}, Trusted: trusted, Fetch: rules,
+		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
+	}
+	if w.environment.Function == "notify" {
+		steps.Notifier, err = w.notifier()
+	}
+	return restoreSteps{steps}, err
+}
+
+// fetchRules says what a URL may be.
+func fetchRules(c *config.Config) (fetch.Options, error) {
+	rules := netguard.Rules{MaxBytes: c.Fetch.MaxSize, Timeout: c.Fetch.Timeout, Audit: slog.Default()}
+	for _, text := range c.Fetch.Allow {
+		allowed, err := netguard.ParseAllowed(text)
+		if err != nil {
+			return fetch.Options{}, err
+		}
+		rules.Allow = append(rules.Allow, allowed)
+	}
+	return fetch.Options{Guard: netguard.New(rules), MaxBytes: c.Fetch.MaxSize, MaxTime: c.Fetch.Timeout, Margin: fetchMargin}, nil
+}
+
+// fetchMargin is how long before the deadline of a step a fetch stops; the deadline is well before Lambda's own.
+const fetchMargin = 10 * time.Second
+
+// targets refuses those that no function reaches, by name, and opens the others.
+type targets struct {
+	*setup.Targets
+	place deployed.Place
+}
+
+// Name implements replay.Targets. It is asked before a restore begins.
+func (t targets) Name(to events.To) (string, error) {
+	if err := t.refuse(to); err != nil {
+		return "", err
+	}
+	return t.Targets.Name(to)
+}
+
+func (t targets) refuse(to events.To) error {
+	switch {
+	case to.Drill:
+		return failure.New(failure.Usage, "a drill restores into a throw-away target on one machine, which the functions of AWS don't share").
+			WithHint("run `lifeboat drill` on a machine that reaches the vault")
+	case to.Bucket != nil:
+		b := to.Bucket
+		return first(t.place.Bucket(config.Bucket{
+			Name: b.Name, Prefix: b.Prefix, Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile,
+			AccessKey: secret.Reference(b.AccessKey), SecretKey: secret.Reference(b.SecretKey),
+		}))
+	case to.Target == "":
+		return nil
+	}
+	c, err := t.Config.Target(to.Target)
+	if err != nil {
+		return err
+	}
+	return first(t.place.Target(c))
+}
+
+// measureRestore writes the metrics of a restore that this step has ended.
+func (w *World) measureRestore(ctx context.Context, open *warm, message []byte) {
+	var r events.RestoreRequest
+	if json.Unmarshal(message, &r) != nil || r.Step != "confirm" && r.Step != "release" {
+		return
+	}
+	record, err := catalog.Restore{Status: backup.Failed}, error(nil) // of one that failed before it had a record
+	if r.Restore.ID != "" {
+		record, err = catalog.New(open.vault).Restore(ctx, r.Restore.ID)
+	}
+	if err == nil {
+		err = w.metrics.Restore(record)
+	}
+	if err != nil && failure.KindOf(err) != failure.NotFound {
+		slog.Warn("the metrics of the restore could not be written", "error", err)
+	}
+}
