@@ -6,7 +6,7 @@ TOOL        := $(GO) tool -modfile=tools/go.mod
 CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
 
 .DEFAULT_GOAL := help
-.PHONY: help run build lambdas check-lambdas test bench bench-full check $(CHECKS) clean
+.PHONY: help run build lambdas check-lambdas synth deploy test-infra test bench bench-full check $(CHECKS) clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -25,6 +25,25 @@ check-lambdas: ## whether two builds of the functions give the same bytes
 	@one=$$(mktemp -d) && two=$$(mktemp -d) && trap 'rm -rf "$$one" "$$two"' EXIT && \
 		$(GO) run ./cmd/lambdas -out "$$one" && GOCACHE="$$two/cache" $(GO) run ./cmd/lambdas -out "$$two/dist" >/dev/null && \
 		diff -r "$$one" "$$two/dist" && echo 'the same bytes'
+
+# The stack is a module of its own in infra/; it needs Node.js 22, which CDK runs on. Versions are pinned.
+CDK           := NODE_NO_WARNINGS=1 CDK_DISABLE_VERSION_CHECK=1 CDK_DISABLE_CLI_TELEMETRY=true npx --yes aws-cdk@2.1148.1
+ASL_VALIDATOR := npx --yes asl-validator@4.0.0
+STACK_CONFIG   = $(abspath $(or $(LIFEBOAT_CONFIG),lifeboat.yaml))
+
+synth: lambdas ## infra/cdk.out: the CloudFormation template of lifeboat.yaml (LIFEBOAT_CONFIG); no network, no credentials
+	rm -rf infra/cdk.out
+	LIFEBOAT_CONFIG="$(STACK_CONFIG)" $(GO) -C infra run .
+
+deploy: synth ## the stack, into the account and Region of your AWS credentials; docs/runbook.md
+	$(CDK) deploy --app infra/cdk.out --require-approval broadening --no-notices
+
+test-infra: ## what the stack promises, and the workflows' definitions
+	$(GO) -C infra mod tidy -diff
+	$(GO) -C infra vet ./...
+	cd infra && $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck ./...
+	$(GO) -C infra test $(GOTESTFLAGS) ./...
+	$(ASL_VALIDATOR) --json-path workflow/backup.asl.json --json-path workflow/restore.asl.json
 
 test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
 	$(GO) test $(GOTESTFLAGS) ./...
@@ -58,4 +77,4 @@ check-ladder: ## whether imports keep to the layers
 	$(GO) test ./internal/ladder
 
 clean: ## what the other targets made; no vault
-	rm -rf bin dist
+	rm -rf bin dist infra/cdk.out

@@ -17,6 +17,8 @@ type Restore struct {
 	DryRun    bool             `json:"dry_run"`
 	Wishes    app.Wishes       `json:"wishes"`
 	StartedBy catalog.Starter  `json:"started_by"`
+	Trial     backup.RestoreID `json:"trial,omitempty"`     // of a dry run: the restore that it is a trial of; set by begin
+	Execution string           `json:"execution,omitempty"` // of the workflow: tells two runs of one restore apart; set by begin
 }
 
 // From is what is restored: exactly one of Backup, File and URL.
@@ -60,6 +62,8 @@ type RestoreRequest struct {
 	Check   *Checked `json:"check,omitempty"` // check: how far it is
 	Batch   *Batch   `json:"batch,omitempty"` // put
 	Error   *Error   `json:"error,omitempty"` // release: what was caught
+
+	Execution string `json:"execution,omitempty"` // begin, and release where begin has failed: the name of the workflow's execution
 }
 
 // RestoreBegan is the answer of begin. From here on, Restore is complete: with its id and its defaults.

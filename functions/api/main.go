@@ -1,4 +1,4 @@
-// Command api is the function that answers the links of mails, behind API Gateway.
+// Command api is the function that answers the links of mails and the HTTP API, behind API Gateway.
 package main
 
 import (
@@ -12,6 +12,13 @@ import (
 func main() {
 	world := lambdafn.NewWorld("api")
 	lambdafn.Start("api", world.API(func(s lambdafn.Service) (http.Handler, error) {
-		return api.New(api.Options{Links: s.Links, Records: s.Records, Vault: s.Vault, PublicURL: s.PublicURL, Log: slog.Default()})
+		options := api.Options{
+			Links: s.Links, Records: s.Records, Vault: s.Vault, PublicURL: s.PublicURL, Log: slog.Default(),
+			Restores: s.Records, Who: func(r *http.Request) string { return lambdafn.Caller(r.Context()) },
+		}
+		if s.Starter != nil {
+			options.Starter = s.Starter
+		}
+		return api.New(options)
 	}))
 }

@@ -5,12 +5,18 @@
 //	POST /l/{token}    counts a download and answers 303 to a presigned URL of at most 15 minutes
 //	GET  /download/…   passes such a URL on to the vault's own S3 server, where that one listens on loopback only
 //	GET  /healthz      says ok
-//	GET  /api/restores?limit=50   the records of the newest restores, without their lists
-//	GET  /api/restores/{id}       one record, its log of steps included
+//	GET  /backups?source=photos&limit=50   the records of the newest backups, without their lists
+//	GET  /backups/{id}    one record
+//	POST /backups         starts a backup: 202, its id and its Location
+//	GET  /restores?limit=50   the records of the newest restores, without their lists
+//	GET  /restores/{id}   one record, its log of steps included
+//	POST /restores        starts a restore: 202, its id and its Location
 //
-// What is below /api/ needs the header Authorization: Bearer TOKEN (see Token), answers in JSON, errors as
-// application/problem+json, and is cheap to follow: the ETag of an answer, sent back as If-None-Match, gives 304 until
-// something has changed.
+// What is about backups and restores is for those who are known: by the header Authorization: Bearer TOKEN (see Token),
+// or by an authorizer in front of this handler (Options.Who). It answers in JSON, errors as application/problem+json, and
+// is cheap to follow: the ETag of an answer, sent back as If-None-Match, gives 304 until something has changed. What
+// starts something takes JSON of at most 64 KiB, and an Idempotency-Key: equal keys start once. The same addresses below
+// /api/ are the same.
 //
 // A token opens an archive, so it is never logged: log lines carry the link's id. Nothing is stored here; the state of
 // links is package link's. There is no cookie and no session: whoever has the token (and the code, where the archive
@@ -44,11 +50,14 @@ type Records interface {
 
 // Options of the handler.
 type Options struct {
-	Links     *link.Service
-	Records   Records
-	Vault     *vault.Vault
-	Restores  Restores         // nil: there is no /api/
-	Token     secret.String    // of the API, as Token returns it
+	Links    *link.Service
+	Records  Records
+	Vault    *vault.Vault
+	Restores Restores // nil: there is nothing but links
+	Starter  Starter  // nil: nothing can be started
+	// Who returns whom an authorizer in front of the handler has let through, or "". The API takes no token then.
+	Who       func(*http.Request) string
+	Token     secret.String    // of the API, as Token returns it; without Who
 	PublicURL string           // where people reach the handler, such as https://backup.example.org; empty: loopback only
 	Proxy     *Proxy           // nil: people reach the vault's S3 server themselves
 	Log       *slog.Logger     // nil: no log
@@ -144,7 +153,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		h.Set("X-Robots-Tag", "noindex, nofollow")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		if r.URL.Path != "/healthz" && !s.ours(r.Host) {
+		if r.URL.Path != "/healthz" && !s.ours(r.Host) && !s.vouched(r) {
 			s.explain(w, r, problem{
 				Status: http.StatusMisdirectedRequest, Kind: failure.Denied, Title: "Wrong address",
 				Message: "This server does not go by the name that was asked for.",
@@ -160,6 +169,9 @@ func (s *server) guarded(next http.Handler) http.Handler {
 func policy(formAction string) string {
 	return "default-src 'none'; style-src 'self'; form-action " + formAction + "; base-uri 'none'; frame-ancestors 'none'"
 }
+
+// vouched reports whether an authorizer has let the request through: what routed it there has looked at the host.
+func (s *server) vouched(r *http.Request) bool { return s.Who != nil && s.Who(r) != "" }
 
 func (s *server) ours(host string) bool {
 	name := hostName(host)

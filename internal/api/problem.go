@@ -87,7 +87,7 @@ func quiet(err error) string {
 
 // explain answers with a page, or with JSON where the client asks for that, or asks the API.
 func (s *server) explain(w http.ResponseWriter, r *http.Request, p problem) {
-	if strings.HasPrefix(r.URL.Path, "/api/") {
+	if isAPI(r.URL.Path) {
 		s.refuse(w, p)
 		return
 	}

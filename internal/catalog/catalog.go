@@ -157,9 +157,15 @@ type Found struct {
 	Passed []Record
 }
 
+// NoBackup is the answer that a text names no backup.
+type NoBackup struct{ Text string }
+
+func (n NoBackup) Error() string { return fmt.Sprintf("there is no backup %q", n.Text) }
+
 // Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
 // is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none. With
-// the error that the record of a whole id cannot be read comes a record of its Source and ID.
+// the error that the record of a whole id cannot be read comes a record of its Source and ID. Where there is none, the
+// error is a NoBackup, of kind NotFound.
 func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 	wanted, source := text, backup.Source("")
 	if name, rest, ok := strings.Cut(text, ":"); ok {
@@ -169,8 +175,16 @@ func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 		}
 		source, wanted = parsed, rest
 	}
+	if strings.Contains(wanted, ":") {
+		return Found{}, failure.New(failure.Usage, "%q names no backup: before the colon stands one source, behind it an id or latest", text).
+			WithHint("write %s:latest, or the id of a backup; `lifeboat list` shows the backups there are", source)
+	}
 	var found, parts []Record
+	hint := "`lifeboat list` shows the backups there are"
 	for r, err := range c.All(ctx, source) {
+		if source == "" && string(r.Source) == text {
+			hint = fmt.Sprintf("%s is a source: write %s:%s", text, text, Latest)
+		}
 		switch {
 		case err != nil && failure.KindOf(err) == failure.Corrupt && string(r.ID) != wanted:
 			continue
@@ -188,7 +202,7 @@ func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
 	slices.SortFunc(found, older)
 	switch {
 	case len(found) == 0:
-		return Found{}, failure.New(failure.NotFound, "there is no backup %q", text).WithHint("`lifeboat list` shows the backups there are")
+		return Found{}, failure.New(failure.NotFound, "%w", NoBackup{text}).WithHint("%s", hint)
 	case wanted == Latest, len(found) == 1:
 		latest := found[len(found)-1]
 		return Found{latest, passed(latest, parts)}, nil

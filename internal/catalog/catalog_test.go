@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -200,6 +201,54 @@ func TestFind(t *testing.T) {
 		if failure.HintOf(err) == "" {
 			t.Errorf("%q: there is no hint", text)
 		}
+	}
+}
+
+// TestNoBackup: what names no backup is told from other things that are not there, and a source from an id.
+func TestNoBackup(t *testing.T) {
+	c := catalog.New(vaulttest.New(t).Vault)
+	create(t, c, record("photos", "aaaaaa", noon, backup.Completed))
+	for text, want := range map[string]string{
+		"photos": "photos is a source: write photos:latest", "notes:latest": "`lifeboat list`", "20": "",
+	} {
+		_, err := c.Find(t.Context(), text)
+		if none, ok := errors.AsType[catalog.NoBackup](err); ok != (want != "") || ok && none.Text != text || !strings.Contains(failure.HintOf(err), want) {
+			t.Errorf("%s: %v (%s)", text, err, failure.HintOf(err))
+		}
+	}
+	_, err := c.Find(t.Context(), "photos:notes:latest")
+	wantKind(t, err, failure.Usage)
+}
+
+// TestFindRestore finds restores by the beginnings of their ids, as backups are.
+func TestFindRestore(t *testing.T) {
+	c := catalog.New(vaulttest.New(t).Vault)
+	one, other := backup.NewRestoreID("one"), backup.NewRestoreID("other")
+	for _, id := range []backup.RestoreID{one, other} {
+		if _, _, err := c.BeginRestore(t.Context(), catalog.Restore{ID: id, Target: "there"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unique := 1
+	for one[:unique] == other[:unique] {
+		unique++
+	}
+	for _, text := range []backup.RestoreID{one, one[:unique], one[:len(one)-1]} {
+		if r, err := c.FindRestore(t.Context(), string(text)); r.ID != one || err != nil {
+			t.Errorf("%s: %s, %v", text, r.ID, err)
+		}
+	}
+	for text, want := range map[string]failure.Kind{
+		"r": failure.Usage, "": failure.Usage, "latest": failure.Usage, "../r": failure.Usage, string(one) + "0": failure.Usage, "r00000000000000000000": failure.NotFound,
+	} {
+		_, err := c.FindRestore(t.Context(), text)
+		if wantKind(t, err, want); failure.HintOf(err) == "" {
+			t.Errorf("%q: there is no hint", text)
+		}
+	}
+	l := catalog.Lease{Run: backup.ID(string(one) + " a host pid 7")}
+	if l.Restore() != one || !catalog.OfTarget(catalog.TargetLease("there")) || catalog.OfTarget("target") {
+		t.Errorf("%s", l.Restore())
 	}
 }
 

@@ -42,7 +42,7 @@ type Record struct {
 	Proof    backup.Proof `json:"proof,omitempty"`
 	Proven   time.Time    `json:"proven,omitzero"`
 	Drilled  time.Time    `json:"drilled,omitzero"` // when it was last restored into a throw-away target and asserted
-	Secrets  bool         `json:"secrets"` // the archive holds passwords, tokens or keys
+	Secrets  bool         `json:"secrets"`          // the archive holds passwords, tokens or keys
 
 	Notes         []app.Finding `json:"notes,omitempty"`    // the first MaxFindings
 	Problems      []app.Finding `json:"problems,omitempty"` // the first MaxFindings

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -118,7 +119,19 @@ func (r *Restore) Add(f app.Finding) {
 // TargetLease names the lease of a target: one restore at a time works on it. No source can have such a name.
 func TargetLease(target string) backup.Source {
 	key := strings.TrimSuffix(string(vault.Name(target, "")), ".json")
-	return backup.Source("target." + strings.Split(key, "/")[2])
+	return backup.Source(targetLease + strings.Split(key, "/")[2])
+}
+
+// targetLease begins the name of every lease of a target.
+const targetLease = "target."
+
+// OfTarget reports whether a lease of this name is that of a target.
+func OfTarget(lease backup.Source) bool { return strings.HasPrefix(string(lease), targetLease) }
+
+// Restore returns the restore that holds a target by the lease. Its Run is the restore's id and who works on it.
+func (l Lease) Restore() backup.RestoreID {
+	id, _, _ := strings.Cut(string(l.Run), " ")
+	return backup.RestoreID(id)
 }
 
 // BeginRestore writes the record of a restore's attempt: a new one, or over that of an earlier attempt, whose notes of
@@ -149,6 +162,32 @@ func (c *Catalog) BeginRestore(ctx context.Context, r Restore) (now Restore, ear
 func (c *Catalog) Restore(ctx context.Context, id backup.RestoreID) (Restore, error) {
 	r, _, err := c.restore(ctx, vault.Restore(id))
 	return r, err
+}
+
+// beginning is the beginning of a restore's id, or all of it.
+var beginning = regexp.MustCompile(`^r[0-9a-f]{0,20}$`)
+
+// FindRestore returns the one restore whose id begins with text: NotFound, or Usage where there are several.
+func (c *Catalog) FindRestore(ctx context.Context, text string) (Restore, error) {
+	if !beginning.MatchString(text) {
+		_, err := backup.ParseRestoreID(text)
+		return Restore{}, err
+	}
+	var found []vault.Key
+	for info, err := range c.vault.List(ctx, vault.Restores+vault.Key(text)) {
+		if err != nil {
+			return Restore{}, err
+		}
+		found = append(found, info.Key)
+	}
+	switch len(found) {
+	case 0:
+		return Restore{}, failure.New(failure.NotFound, "there is no restore %s", text).WithHint("`lifeboat restores` lists them")
+	case 1:
+		r, _, err := c.restore(ctx, found[0])
+		return r, err
+	}
+	return Restore{}, failure.New(failure.Usage, "%q is the beginning of %d restores", text, len(found)).WithHint("type more of the id")
 }
 
 func (c *Catalog) restore(ctx context.Context, key vault.Key) (r Restore, etag string, err error) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/user"
@@ -12,6 +13,7 @@ import (
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
+	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
 	"lifeboat/internal/plain"
@@ -55,31 +57,23 @@ Exit codes: 0 complete, 3 complete with problems (see "lifeboat show"), others: 
 }
 
 func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
+	if c.stack != "" {
+		return c.backupOnStack(cmd, run)
+	}
 	ctx := cmd.Context()
 	cfg, err := c.load()
 	if err != nil {
 		return err
 	}
-	source, err := cfg.Source(string(run.Source))
+	folder, err := c.asked(ctx, cfg, &run)
 	if err != nil {
 		return err
-	}
-	if run.Scope.NoMetrics && source.Kind != "zipline" {
-		return failure.New(failure.Usage, "--no-metrics: a source of kind %s has none", source.Kind).WithHint("leave it out")
-	}
-	folder := ""
-	if run.Scope.Folder != "" {
-		if folder, err = c.findFolder(ctx, cfg, source, &run.Scope); err != nil {
-			return err
-		}
 	}
 	s, err := c.openWith(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	run.ID, run.StartedBy = backup.NewID(time.Now()), starter()
-	run.Scope.NoMetrics = run.Scope.NoMetrics || !source.Metrics && run.Scope.Folder == ""
 	r, err := c.runner(s, run.Source)
 	if err != nil {
 		return err
@@ -88,9 +82,33 @@ func (c *cli) backup(cmd *cobra.Command, run events.Run) error {
 	if err != nil {
 		return err
 	}
+	return c.backedUp(cmd, s, record, folder)
+}
+
+// asked completes what was asked for: the run gets its id and whole scope. It returns the path of the scope's folder.
+func (c *cli) asked(ctx context.Context, cfg *config.Config, run *events.Run) (folder string, err error) {
+	source, err := cfg.Source(string(run.Source))
+	if err != nil {
+		return "", err
+	}
+	if run.Scope.NoMetrics && source.Kind != "zipline" {
+		return "", failure.New(failure.Usage, "--no-metrics: a source of kind %s has none", source.Kind).WithHint("leave it out")
+	}
+	if run.Scope.Folder != "" {
+		if folder, err = c.findFolder(ctx, cfg, source, &run.Scope); err != nil {
+			return "", err
+		}
+	}
+	run.ID, run.StartedBy = backup.NewID(time.Now()), starter()
+	run.Scope.NoMetrics = run.Scope.NoMetrics || !source.Metrics && run.Scope.Folder == ""
+	return folder, nil
+}
+
+// backedUp says what became of a run, and how the command ends.
+func (c *cli) backedUp(cmd *cobra.Command, s *session, record catalog.Record, folder string) error {
 	c.showBackup(cmd, s, record)
 	if folder != "" {
-		c.say("  the folder %s, id %s, and all below it", plain.Text(folder), plain.Text(run.Scope.Folder))
+		c.say("  the folder %s, id %s, and all below it", plain.Text(folder), plain.Text(record.Scope.Folder))
 	}
 	if record.Status == backup.Partial {
 		return partial{fmt.Sprintf("the backup is complete but for %d %s: `lifeboat show %s` lists them",
@@ -191,7 +209,9 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 		c.say("  later runs are not compared with it until somebody says that it is right: lifeboat accept %s", r.ID)
 	}
 	c.say("  %s", told(r.Notified))
-	c.say("next: lifeboat verify %s", r.ID)
+	if s.stack == nil {
+		c.say("next: lifeboat verify %s", r.ID)
+	}
 }
 
 func (c *cli) sayFindings(r catalog.Record, most int) {

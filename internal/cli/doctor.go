@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,10 +23,11 @@ func (c *cli) doctorCommand() *cobra.Command {
 	var store bool
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look whether backups would work, before one runs",
+		Short: "Look whether backups and restores would work, before one runs",
 		Long: `Check the configuration, reach every source with the permission that a backup needs, list every
-datasource and read from it, write, read and delete in the vault, greet the mail server, compare
-clocks, and list what interrupted runs left. Each finding says what to do next.
+datasource and read from it, ask every target with the permission that a restore needs and look whether
+its files can be written, write, read and delete in the vault, greet the mail server, compare clocks, and
+list what interrupted runs left. Each finding says what to do next.
 
 Exit code: 0 without trouble, else that of the worst.`,
 		Args: args(0, 0, "no argument"),
@@ -55,7 +57,7 @@ func (c *cli) doctor(ctx context.Context, store bool) error {
 		}
 		return c.diagnosis(all)
 	}
-	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: plain.Count(int64(len(cfg.Sources)), "source")})
+	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: configured(cfg)})
 	for _, w := range cfg.Warnings {
 		report(doctor.Finding{Check: "config", Subject: w.At(cfg.File), Level: doctor.Warning, Message: w.Message})
 	}
@@ -64,6 +66,15 @@ func (c *cli) doctor(ctx context.Context, store bool) error {
 	patient.Store = store
 	doctor.Examine(ctx, patient, report)
 	return c.diagnosis(all)
+}
+
+// configured counts what the configuration names.
+func configured(cfg *config.Config) string {
+	text := plain.Count(int64(len(cfg.Sources)), "source")
+	if n := len(cfg.Targets); n > 0 {
+		text += ", " + plain.Count(int64(n), "target")
+	}
+	return text
 }
 
 // configFindings makes one finding of each problem of the configuration.
@@ -88,6 +99,10 @@ func (c *cli) patient(ctx context.Context, cfg *config.Config) (doctor.Patient, 
 	sources := &setup.Sources{Config: cfg}
 	for _, s := range cfg.Sources {
 		p.Sources = append(p.Sources, examined(ctx, sources, s))
+	}
+	targets := &setup.Targets{Config: cfg, Zipline: c.ziplineTarget()}
+	for _, t := range cfg.Targets {
+		p.Targets = append(p.Targets, examinedTarget(targets, t))
 	}
 	done := func() {}
 	if s, err := c.openWith(ctx, cfg); err != nil {
@@ -125,14 +140,37 @@ func examined(ctx context.Context, sources *setup.Sources, s config.Source) doct
 	out := doctor.Source{Name: s.Name}
 	var source app.Source
 	if source, _, out.Err = sources.Open(ctx, s.Name); out.Err != nil {
-		return out
+		out.Err = unnamed(out.Err, fmt.Sprintf("source %s: ", s.Name))
+		if s.Kind != "zipline" { // of which the token alone may be at fault
+			return out
+		}
 	}
 	if p, ok := source.(prober); ok {
 		out.Probe = p.Probe
 	}
-	if s.Kind != "linkding" { // whose data folder is more than files
-		out.Datasource, out.Err = setup.Datasource(ctx, s.Datasource)
+	if s.Kind == "linkding" { // whose data folder is more than files
+		return out
 	}
+	there, err := setup.Datasource(ctx, s.Datasource)
+	if err == nil {
+		out.Datasource = there
+	}
+	out.Err = cmp.Or(out.Err, err)
+	return out
+}
+
+// unnamed returns an error without the name of its source, which the finding has already.
+func unnamed(err error, prefix string) error {
+	if inner := errors.Unwrap(err); inner != nil && err.Error() == prefix+inner.Error() {
+		return inner
+	}
+	return err
+}
+
+func examinedTarget(targets *setup.Targets, t config.Target) doctor.Target {
+	out := doctor.Target{Name: t.Name}
+	out.Probe, out.Err = targets.Prober(t)
+	out.Place = func(ctx context.Context) (message, hint string, err error) { return setup.LookAt(ctx, t) }
 	return out
 }
 

@@ -70,6 +70,10 @@ func (c *cli) drill(ctx context.Context, source, chosen string) error {
 		return partial{fmt.Sprintf("backup %s was restored but for %d %s, and is not marked as proven: `lifeboat restores %s` lists them",
 			record.From.Backup, record.ProblemsTotal, plural(record.ProblemsTotal, "problem"), record.ID)}
 	}
-	c.say("%s is restorable: backup %s was restored and compared at %s", source, record.From.Backup, record.Finished.Local().Format(time.RFC1123Z))
+	if !replay.Proves(record) {
+		return partial{fmt.Sprintf("backup %s was restored, and is not marked as proven: its target has nothing that could be asserted, or nobody known here signed it",
+			record.From.Backup)}
+	}
+	c.say("backup %s of %s is restorable: it was restored and compared at %s", record.From.Backup, source, record.Finished.Local().Format(time.RFC1123Z))
 	return nil
 }

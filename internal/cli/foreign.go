@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/foreign"
 	"lifeboat/internal/manifest"
@@ -100,6 +102,7 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 	report := a.Report()
 	message := verifyMessage{Type: "verify", OK: checked == nil, Signature: string(manifest.Unsigned), Problems: []finding{}}
 	message.Entries, message.Bytes = len(report.Entries), report.Bytes
+	odd := 0
 	for _, r := range report.Reasons {
 		if r.Verdict == zipcheck.Reject {
 			message.Problems = append(message.Problems, finding{string(r.Word), r.Name, r.Text})
@@ -108,9 +111,15 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 	if checked != nil && len(message.Problems) == 0 {
 		message.Problems = append(message.Problems, finding{failure.KindOf(checked).String(), name, checked.Error()})
 	}
+	for _, f := range a.Findings {
+		if f.Severity == app.Problem && checked == nil {
+			message.Problems, message.OK = append(message.Problems, finding{f.Kind, f.Item, f.Message}), false
+			odd++
+		}
+	}
 	c.message(message)
 	if checked != nil {
-		return checked
+		return saidAll(checked)
 	}
 	if a.Kind != "" {
 		c.say("%s is an archive of %s: %s", plain.Text(name), a.Kind, plain.Text(a.Why))
@@ -120,7 +129,19 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 	}
 	c.say("%s: foreign archive: structure and checksums are sound; nobody signed it: %s, %s",
 		plain.Text(name), countOf(message.Entries, "entry", "entries"), plain.Size(message.Bytes))
+	if odd > 0 {
+		return partial{fmt.Sprintf("%s has %s as an archive of %s: a restore of it would not be complete", name, count(odd, "problem"), a.Kind)}
+	}
 	return nil
+}
+
+// saidAll is the refusal of an archive all of whose reasons were said.
+func saidAll(refused error) error {
+	hint, cut := strings.CutSuffix(failure.HintOf(refused), foreign.Verify)
+	if !cut {
+		return refused
+	}
+	return failure.New(failure.KindOf(refused), "%w", refused).WithHint("%s", hint)
 }
 
 // listForeign lists the entries of an archive that is not lifeboat's.
@@ -132,7 +153,7 @@ func (c *cli) listForeign(ctx context.Context, name string, own error) error {
 	defer file.Close()
 	if err := a.Refusal(); err != nil {
 		c.sayForeign(name, a)
-		return err
+		return saidAll(err)
 	}
 	report := a.Report()
 	for i := range report.Entries {

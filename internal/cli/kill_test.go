@@ -241,6 +241,12 @@ func (p *place) one(reads func(string) int, copied []string) {
 // client talks to the place's S3 server, which runs until done is called.
 func (p *place) client() (client *s3.Client, done func()) {
 	p.Helper()
+	_, client, done = p.attached()
+	return client, done
+}
+
+func (p *place) attached() (server *local.Server, client *s3.Client, done func()) {
+	p.Helper()
 	server, err := local.Attach(p.Context(), p.path("vault"), nil)
 	if err != nil {
 		p.Fatal(err)
@@ -252,7 +258,7 @@ func (p *place) client() (client *s3.Client, done func()) {
 	if err != nil {
 		p.Fatal(err)
 	}
-	return client, func() {
+	return server, client, func() {
 		if err := server.Close(); err != nil {
 			p.Error(err)
 		}
@@ -262,15 +268,11 @@ func (p *place) client() (client *s3.Client, done func()) {
 // bucket makes buckets in the place's S3 server, and returns its address and the environment with its key.
 func (p *place) bucket(names ...string) (address string, env []string, done func()) {
 	p.Helper()
-	client, closeServer := p.client()
+	server, client, closeServer := p.attached()
 	for _, name := range names {
 		if _, err := client.CreateBucket(p.Context(), &s3.CreateBucketInput{Bucket: &name}); err != nil {
 			p.Fatal(err)
 		}
-	}
-	server, err := local.Attach(p.Context(), p.path("vault"), nil)
-	if err != nil {
-		p.Fatal(err)
 	}
 	access, key := server.Credentials()
 	return server.URL(), []string{"STORE_KEY=" + access, "STORE_SECRET=" + key.Reveal()}, sync.OnceFunc(closeServer)

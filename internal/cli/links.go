@@ -59,7 +59,7 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 	if direct {
 		return c.directLink(ctx, s, record)
 	}
-	if _, err := s.signer(); err != nil {
+	if err := s.canLink(); err != nil {
 		return err
 	}
 	links := s.notifier().Links()
@@ -77,7 +77,11 @@ func (c *cli) link(cmd *cobra.Command, arg string, direct bool, ttl time.Duratio
 		m.Code = links.Code(record.Source, record.ID)
 		c.say("code: %s  (the archive holds secrets: give it by another way than the link)", m.Code)
 	}
-	c.say("until %s, while `lifeboat serve` runs; lifeboat unlink %s withdraws it", moment(made.Expires), record.ID)
+	while := ", while `lifeboat serve` runs"
+	if s.stack != nil {
+		while = ""
+	}
+	c.say("until %s%s; lifeboat unlink %s withdraws it", moment(made.Expires), while, record.ID)
 	c.message(m)
 	return nil
 }

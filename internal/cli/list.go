@@ -126,13 +126,21 @@ func dash(text string) string {
 }
 
 func (c *cli) showCommand() *cobra.Command {
-	return &cobra.Command{
+	var follow bool
+	cmd := &cobra.Command{
 		Use:   "show BACKUP",
 		Short: "Show everything that is known of a backup",
-		Long:  "Show the record of a backup.\n\n" + latestRule,
+		Long:  "Show the record of a backup. --follow waits for the end of one that is under way, and shows it then.\n\n" + latestRule,
 		Args:  args(1, 1, "one backup"),
-		RunE:  c.show,
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if follow {
+				return c.follow(cmd, given[0])
+			}
+			return c.show(cmd, given)
+		},
 	}
+	cmd.Flags().BoolVar(&follow, "follow", false, "wait until a backup that is under way has ended")
+	return cmd
 }
 
 // recordMessage is a whole record for robots.
@@ -151,13 +159,17 @@ func (c *cli) show(cmd *cobra.Command, given []string) error {
 	if err != nil {
 		return err
 	}
+	return c.showRecord(cmd.Context(), s, r)
+}
+
+func (c *cli) showRecord(ctx context.Context, s *session, r catalog.Record) error {
 	if c.json {
 		c.message(recordMessage{"record", r})
 		return nil
 	}
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	shown := rows(r)
-	if is, err := s.interrupted(cmd.Context(), r); err != nil {
+	if is, err := s.interrupted(ctx, r); err != nil {
 		return err
 	} else if is {
 		shown = append(shown, [2]string{"what to do", fmt.Sprintf("it was interrupted: `lifeboat backup %s` goes on with it, or closes it", r.Source)})
@@ -209,10 +221,19 @@ func rows(r catalog.Record) [][2]string {
 	return append(out,
 		[2]string{"manifest", fmt.Sprintf("%s, SHA-256 %s, signed by %s", countOf(r.Manifest.Entries, "entry", "entries"), r.Manifest.SHA256, r.Manifest.Signer)},
 		[2]string{"proven", proven},
+		[2]string{"restorable", drilledWord(r)},
 		[2]string{"damage", r.Damage},
 		[2]string{"secrets", yes[r.Secrets]},
 		[2]string{"told", told(r.Notified)},
 	)
+}
+
+// drilledWord says when a backup was last restored and compared.
+func drilledWord(r catalog.Record) string {
+	if r.Drilled.IsZero() {
+		return ""
+	}
+	return "restored into a throw-away target and compared, " + moment(r.Drilled)
 }
 
 // archiveRows lists every file of the archive.

@@ -27,6 +27,7 @@ import (
 const (
 	programVariable = "LIFEBOAT_TEST_PROGRAM"
 	timeVariable    = "LIFEBOAT_TEST_TIMEOUT" // how long Zipline has for an answer
+	waitVariable    = "LIFEBOAT_TEST_WAIT"    // set: a restore into Zipline waits for its rate limits as long as it must
 	raceOptions     = "GORACE=atexit_sleep_ms=0"
 )
 
@@ -47,6 +48,9 @@ func program() int {
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr, jitter: func() float64 { return 0 }}
 	if wait, err := time.ParseDuration(os.Getenv(timeVariable)); err == nil {
 		c.zipline = zipline.Options{Timeout: wait, ExportTimeout: wait, IdleTimeout: wait}
+	}
+	if os.Getenv(waitVariable) == "" {
+		c.sleep = hurry
 	}
 	return c.main(os.Args[1:])
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,8 @@ func (c *cli) migrateCommand() *cobra.Command {
 		Short: "Back up a source, restore that backup into a target, and compare: one command, one report",
 		Long: `Back up a source of lifeboat.yaml, restore that very backup into a target of lifeboat.yaml, read the target
 again and compare. The backup stays in the vault. The same command, run again after an interruption or a
-failure, goes on with the backup that it has made; after a migration that is complete it makes another one.
+failure, goes on with the backup that it has made, if some of it may be on the target already; otherwise it
+makes another one.
 
 Exit codes: 0 all of it is on the target, 3 all but what the report lists, others: it is not complete.`,
 		Example: "  lifeboat migrate photos photos-new",
@@ -74,6 +76,7 @@ func (c *cli) migrate(ctx context.Context, source, target string, wishes app.Wis
 	if err != nil {
 		return err
 	}
+	r.planned = c.sayForecast
 	restored, err := r.run(ctx, events.Restore{
 		From: events.From{Backup: string(record.Source) + ":" + string(record.ID)}, To: events.To{Target: target}, Check: replay.CheckFull,
 		Wishes: wishes, StartedBy: starter(),
@@ -86,8 +89,8 @@ func (c *cli) migrate(ctx context.Context, source, target string, wishes app.Wis
 	return c.migrated(record, restored, time.Since(began))
 }
 
-// unfinished returns the backup whose restore into the target has begun and is not complete, if that is how the last
-// one from the source ended.
+// unfinished returns the backup whose restore into the target has begun to write and is not complete, if that is how the
+// last one from the source ended.
 func (c *cli) unfinished(ctx context.Context, s *session, source backup.Source, target string) (catalog.Record, error) {
 	for r, err := range s.catalog.Restores(ctx) {
 		switch {
@@ -97,17 +100,22 @@ func (c *cli) unfinished(ctx context.Context, s *session, source backup.Source, 
 			return catalog.Record{}, err
 		case r.Target != target || r.From.Source != source || r.DryRun || r.From.Backup == "":
 			continue
-		case r.Status.Good():
+		case r.Status.Good(), !wrote(r):
 			return catalog.Record{}, nil
 		}
 		record, err := s.catalog.Record(ctx, source, r.From.Backup)
 		if err != nil || !record.Status.Good() || !record.Scope.AllObjects() {
 			return catalog.Record{}, nil // it is gone: a new one is made
 		}
-		c.say("going on with backup %s, whose restore into %s is not complete", record.ID, plain.Text(target))
+		c.say("going on with backup %s, made %s, whose restore into %s is not complete", record.ID, ago(record.Finished), plain.Text(target))
 		return record, nil
 	}
 	return catalog.Record{}, nil
+}
+
+// wrote reports whether a restore may have written something: it came past its check, now or in an earlier attempt.
+func wrote(r catalog.Restore) bool {
+	return r.Attempt > 1 || slices.ContainsFunc(r.Steps, func(s catalog.StepLog) bool { return s.Step != "fetch" && s.Step != "check" })
 }
 
 // backUp makes a whole backup of a source.
@@ -149,6 +157,6 @@ func (c *cli) migrated(record catalog.Record, restored catalog.Restore, took tim
 		c.say("%s is on %s as backup %s has it; %s in all", record.Source, restored.Target, record.ID, took.Round(time.Second))
 		return nil
 	}
-	return partial{fmt.Sprintf("%s is on %s but for %d %s of the backup and %d of the restore: `lifeboat show %s` and `lifeboat restores %s` list them",
+	return partial{fmt.Sprintf("%s is on %s but for %d %s of the backup and %d of the restore: `lifeboat show %s` and `lifeboat restores %s` list them; `lifeboat restore %[6]s --to %[2]s`, with the flags of this command, tries again",
 		record.Source, restored.Target, record.ProblemsTotal, plural(record.ProblemsTotal, "problem"), restored.ProblemsTotal, record.ID, restored.ID)}
 }

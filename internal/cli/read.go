@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -32,6 +33,15 @@ func looksLikeFile(arg string) bool {
 	}
 	info, err := os.Stat(arg)
 	return err == nil && info.Mode().IsRegular()
+}
+
+// noURL refuses an address where a backup or a file is taken. It doesn't repeat it: it may hold a secret.
+func noURL(command, arg string) error {
+	if !strings.Contains(arg, "://") {
+		return nil
+	}
+	return failure.New(failure.Usage, "`%s` takes a backup or a file: only `restore` takes a URL", command).
+		WithHint("download the archive first and name the file; or let `lifeboat restore URL --to dir:PATH --dry-run` fetch and check it")
 }
 
 // ring returns the keys that a file's signature may be trusted by: those of the configuration's key ring, if there is
@@ -92,13 +102,8 @@ func (c *cli) find(ctx context.Context, arg string) (*session, catalog.Record, e
 // named returns the record that a text names, and says where "latest" is not the newest backup, and why.
 func (c *cli) named(ctx context.Context, s *session, text string) (catalog.Record, error) {
 	found, err := s.catalog.Find(ctx, text)
-	if failure.KindOf(err) == failure.NotFound && err != nil {
-		if _, unknown := s.config.Source(text); unknown == nil {
-			err = failure.New(failure.NotFound, "%w", err).WithHint("%s is a source: write %s:latest", text, text)
-		}
-	}
 	if err != nil {
-		return found.Record, err
+		return found.Record, s.noBackup(err)
 	}
 	if len(found.Passed) > 0 {
 		newest, why := found.Passed[0], "suspicious: `lifeboat accept` says that what it found is right"
@@ -112,6 +117,36 @@ func (c *cli) named(ctx context.Context, s *session, text string) (catalog.Recor
 	return found.Record, nil
 }
 
+// noBackup says of a text that names no backup what to type instead, as far as the names of the sources tell.
+func (s *session) noBackup(err error) error {
+	none, ok := errors.AsType[catalog.NoBackup](err)
+	if !ok {
+		return err
+	}
+	var sources []string
+	for _, source := range s.config.Sources {
+		sources = append(sources, string(source.Name))
+	}
+	name, rest, colon := strings.Cut(none.Text, ":")
+	known, meant := slices.Contains(sources, name), config.Closest(name, sources)
+	with := func(format string, args ...any) error {
+		return failure.New(failure.NotFound, "%w", err).WithHint(format, args...)
+	}
+	switch {
+	case known && !colon:
+		return with("%s is a source: write %s:%s", name, name, catalog.Latest)
+	case known && rest == catalog.Latest:
+		return with("`lifeboat backup %s` makes one", name)
+	case known:
+		return with("`lifeboat list %s` shows its backups", name)
+	case meant != "" && colon:
+		return with("did you mean %q?", meant+":"+rest)
+	case meant != "":
+		return with("did you mean %q?", meant+":"+catalog.Latest)
+	}
+	return err
+}
+
 // latestRule says in the help of commands what they take for a backup.
 const latestRule = `BACKUP is an id, the beginning of one, "latest", or SOURCE:latest. The latest is the newest complete or
 partial backup of all objects that is neither damaged nor suspicious; where a newer one is passed over,
@@ -123,6 +158,9 @@ func (c *cli) filesCommand() *cobra.Command {
 		Short: "List what a backup holds, without reading its data",
 		Args:  args(1, 1, "one backup or archive"),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := noURL("files", given[0]); err != nil {
+				return err
+			}
 			image, _, closeImage, err := c.image(cmd.Context(), given[0])
 			if err != nil && looksLikeFile(given[0]) {
 				return c.listForeign(cmd.Context(), given[0], err)

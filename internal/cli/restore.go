@@ -13,6 +13,7 @@ import (
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/replay"
+	"lifeboat/internal/setup"
 )
 
 func (c *cli) restoreCommand() *cobra.Command {
@@ -121,7 +122,9 @@ func (o *restoreOptions) parse(from string, given func(flag string) bool) (event
 	case o.objects && o.documents:
 		return r, failure.New(failure.Usage, "--only-objects and --only-documents leave nothing").WithHint("give one of them, or neither")
 	}
-	r.To, err = o.whither(given)
+	if r.To, err = o.whither(given); err == nil && r.To.Target == "" {
+		err = setup.PlainWishes(r.Wishes)
+	}
 	return r, err
 }
 
@@ -174,12 +177,19 @@ func (o *restoreOptions) whither(given func(flag string) bool) (events.To, error
 }
 
 func (c *cli) restore(ctx context.Context, restore events.Restore) error {
+	if c.stack != "" {
+		return c.restoreOnStack(ctx, restore)
+	}
 	if restore.To.Target != "" { // said before the vault is opened
 		cfg, err := config.Load(c.configFile)
 		if err != nil {
 			return err
 		}
-		if _, err := cfg.Target(restore.To.Target); err != nil {
+		target, err := cfg.Target(restore.To.Target)
+		if err == nil {
+			err = setup.Wishes(target, restore.Wishes)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -192,11 +202,20 @@ func (c *cli) restore(ctx context.Context, restore events.Restore) error {
 	if err != nil {
 		return err
 	}
+	r.planned = c.sayForecast
 	record, err := r.run(ctx, restore)
 	if err != nil {
 		c.sayFailed(record)
-		return err
+		return advised(err)
 	}
 	c.sayRestored(record)
 	return ended(record)
+}
+
+// advised says what to do about an archive that is damaged, where the error doesn't.
+func advised(err error) error {
+	if failure.KindOf(err) != failure.Corrupt || failure.HintOf(err) != "" {
+		return err
+	}
+	return failure.New(failure.Corrupt, "%w", err).WithHint("restore another backup, or get the archive again; `lifeboat verify` says what is wrong with this one")
 }

@@ -6,12 +6,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"lifeboat/events"
+	"lifeboat/internal/app"
 	"lifeboat/internal/app/zipline"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -35,6 +38,7 @@ type restorer struct {
 	machine  *machine.Machine
 	engine   *machine.Engine
 	reporter *progress.Reporter
+	planned  func(app.Forecast) // shows the plan of a replay; nil: nobody wants to see it
 }
 
 func (c *cli) restorer(s *session) (*restorer, error) {
@@ -70,7 +74,9 @@ func fetching(cfg *config.Config, audit *slog.Logger) (fetch.Options, error) {
 
 // ziplineTarget returns the time-outs of Zipline, for a target.
 func (c *cli) ziplineTarget() zipline.TargetOptions {
-	return zipline.TargetOptions{Timeout: c.zipline.Timeout, ExportTimeout: c.zipline.ExportTimeout, IdleTimeout: c.zipline.IdleTimeout}
+	return zipline.TargetOptions{
+		Timeout: c.zipline.Timeout, ExportTimeout: c.zipline.ExportTimeout, IdleTimeout: c.zipline.IdleTimeout, Sleep: c.sleep,
+	}
 }
 
 func (r *restorer) invoke(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
@@ -82,7 +88,19 @@ func (r *restorer) invoke(ctx context.Context, function string, payload json.Raw
 	if err != nil {
 		return nil, step.Boundary{Err: err}
 	}
+	if request.Step == "check" && r.planned != nil {
+		r.plan(ctx, request.Restore.ID)
+	}
 	return answer, nil
+}
+
+// plan shows what the target would get, before the first write.
+func (r *restorer) plan(ctx context.Context, id backup.RestoreID) {
+	record, err := r.session.catalog.Restore(ctx, id)
+	if err == nil && record.Forecast != nil {
+		r.reporter.Done()
+		r.planned(*record.Forecast)
+	}
 }
 
 // run executes a restore to its end and returns its record.
@@ -90,17 +108,17 @@ func (r *restorer) run(ctx context.Context, restore events.Restore) (catalog.Res
 	defer r.reporter.Done()
 	restore, err := r.steps.Prepare(ctx, restore)
 	if err != nil {
-		return catalog.Restore{}, err
+		return catalog.Restore{}, r.session.noBackup(err)
 	}
 	if restore.To.Drill {
 		defer r.targets.EndDrill(restore.ID)
 	}
+	restore.Execution = fmt.Sprintf("%s-%d", restore.ID, time.Now().UnixMilli())
 	input, err := json.Marshal(events.RestoreInput{Restore: restore})
 	if err != nil {
 		return catalog.Restore{}, err
 	}
-	name := fmt.Sprintf("%s-%d", restore.ID, time.Now().UnixMilli())
-	outcome, err := r.engine.Execute(ctx, r.machine, machine.Execution{Name: name, Input: input})
+	outcome, err := r.engine.Execute(ctx, r.machine, machine.Execution{Name: restore.Execution, Input: input})
 	if err != nil {
 		return catalog.Restore{}, err
 	}
@@ -161,12 +179,20 @@ func (r *restorer) succeeded(outcome machine.Outcome, record func() (catalog.Res
 
 // restoreSession opens the vault for a restore. What is restored from a file or a URL into a folder or a bucket needs
 // no configuration and no vault: where there is none, a vault of its own holds the record until the restore has ended.
+// A configuration that is there and can't be read is an error for a URL, since it says what may be fetched.
 func (c *cli) restoreSession(ctx context.Context, restore events.Restore) (*session, error) {
 	alone := restore.From.Backup == "" && (restore.To.Folder != "" || restore.To.Bucket != nil)
 	if !alone {
 		return c.open(ctx)
 	}
 	cfg, err := config.Load(c.configFile)
+	if err != nil && !missing(c.configFile) {
+		if restore.From.URL != "" {
+			return nil, err
+		}
+		first, _, more := strings.Cut(err.Error(), "\n")
+		c.warn("the configuration is not used: %s%s", first, map[bool]string{true: "; `lifeboat doctor` lists what else is wrong with it"}[more])
+	}
 	if err == nil {
 		s, err := c.open(ctx)
 		if err == nil || failure.KindOf(err) == failure.Canceled {
@@ -177,6 +203,11 @@ func (c *cli) restoreSession(ctx context.Context, restore events.Restore) (*sess
 		}
 	}
 	return c.passing(ctx, cfg)
+}
+
+func missing(name string) bool {
+	_, err := os.Stat(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // passing opens a vault that is removed with the session.

@@ -21,7 +21,7 @@ func (c *cli) restoresCommand() *cobra.Command {
 		Short: "List the restores from this vault, or show one with the log of its steps",
 		Long: `List what was restored from this vault, newest first, or show one restore: what it made, what it found on
 the target, every problem, and each step with its time. --follow shows a restore that is under way, step by
-step, until it has ended.`,
+step, until it has ended. RESTORE is an id, or the beginning of one. One that was killed is shown as interrupted.`,
 		Example: "  lifeboat restores\n  lifeboat restores r0123456789abcdef0123 --follow",
 		Args:    args(0, 1, "at most one id of a restore"),
 		RunE: func(cmd *cobra.Command, given []string) error {
@@ -36,18 +36,18 @@ step, until it has ended.`,
 			if len(given) == 0 {
 				return c.listRestores(cmd.Context(), s)
 			}
-			id, err := backup.ParseRestoreID(given[0])
+			record, err := s.catalog.FindRestore(cmd.Context(), given[0])
 			if err != nil {
 				return err
 			}
 			if follow {
-				return c.followRestore(cmd.Context(), s, id)
+				return c.followRestore(cmd.Context(), s, record.ID)
 			}
-			record, err := s.catalog.Restore(cmd.Context(), id)
+			interrupted, err := s.restoreInterrupted(cmd.Context(), record)
 			if err != nil {
-				return noRestore(id, err)
+				return err
 			}
-			c.showRestore(record)
+			c.showRestore(record, interrupted)
 			return nil
 		},
 	}
@@ -73,8 +73,12 @@ func (c *cli) listRestores(ctx context.Context, s *session) error {
 			c.warn("restore %s: %v", r.ID, err)
 			continue
 		}
-		c.message(restoreMessageOf(r))
-		c.say("%s  %s  %-11s  %s → %s", r.ID, r.Started.Local().Format("2006-01-02 15:04"), restoreStatus(r), plain.Text(originWords(r)), plain.Text(r.Target))
+		interrupted, err := s.restoreInterrupted(ctx, r)
+		if err != nil {
+			return err
+		}
+		c.message(listedRestore{restoreMessageOf(r), interrupted})
+		c.say("%s  %s  %-11s  %s → %s", r.ID, r.Started.Local().Format("2006-01-02 15:04"), restoreStatus(r, interrupted), plain.Text(originWords(r)), plain.Text(r.Target))
 		if reason := shortReason(r); reason != "" {
 			c.say("  %s", plain.Text(reason))
 		}
@@ -85,11 +89,35 @@ func (c *cli) listRestores(ctx context.Context, s *session) error {
 	return nil
 }
 
-func restoreStatus(r catalog.Restore) string {
-	if r.DryRun {
+// listedRestore is a restore for robots, as `restores` says it.
+type listedRestore struct {
+	restoreMessage
+	Interrupted bool `json:"interrupted,omitempty"` // it is in progress by its record, and nobody works on it
+}
+
+func restoreStatus(r catalog.Restore, interrupted bool) string {
+	switch {
+	case interrupted:
+		return wordInterrupted
+	case r.DryRun:
 		return "dry run"
 	}
 	return string(r.Status)
+}
+
+// restoreInterrupted reports whether a restore that has not ended is nobody's any more: one that works holds its target
+// from before its record says that it does until after it says that it doesn't.
+func (s *session) restoreInterrupted(ctx context.Context, r catalog.Restore) (bool, error) {
+	if r.Status != backup.InProgress {
+		return false, nil
+	}
+	lease, held, err := s.catalog.Holder(ctx, catalog.TargetLease(r.Target))
+	works := held && lease.Restore() == r.ID && time.Now().Before(lease.Expires) && !stale(lease)
+	if err != nil || works {
+		return false, err
+	}
+	again, err := s.catalog.Restore(ctx, r.ID) // it may have ended meanwhile
+	return again.Status == backup.InProgress, err
 }
 
 // originWords names what was restored.
@@ -98,9 +126,9 @@ func originWords(r catalog.Restore) string {
 }
 
 // showRestore says everything that is known of a restore.
-func (c *cli) showRestore(r catalog.Restore) {
-	c.message(restoreMessageOf(r))
-	c.say("%s: %s, attempt %d", r.ID, restoreStatus(r), r.Attempt)
+func (c *cli) showRestore(r catalog.Restore, interrupted bool) {
+	c.message(listedRestore{restoreMessageOf(r), interrupted})
+	c.say("%s: %s, attempt %d", r.ID, restoreStatus(r, interrupted), r.Attempt)
 	c.say("  from    %s", plain.Text(originWords(r)))
 	c.say("  to      %s%s", plain.Text(r.Target), plain.Text(map[bool]string{true: ", as " + r.Name}[r.Name != ""]))
 	c.say("  started %s by %s%s", r.Started.Local().Format(time.RFC1123Z), r.StartedBy.By, plain.Text(map[bool]string{true: " " + r.StartedBy.Who}[r.StartedBy.Who != ""]))
@@ -124,6 +152,9 @@ func (c *cli) showRestore(r catalog.Restore) {
 			c.say("  hint: %s", plain.Text(r.Failure.Hint))
 		}
 	}
+	if interrupted {
+		c.say("  what to do: run the same restore command again: it leaves alone what is there with the right bytes")
+	}
 	if r.Notified.Status != "" {
 		c.say("  %s", told(r.Notified))
 	}
@@ -146,7 +177,7 @@ func stepLine(s catalog.StepLog) string {
 // followTime is how often a restore that is followed is looked at.
 const followTime = time.Second
 
-// followRestore shows each step of a restore as it ends, until the restore has.
+// followRestore shows each step of a restore as it ends, until the restore has, or nobody works on it any more.
 func (c *cli) followRestore(ctx context.Context, s *session, id backup.RestoreID) error {
 	shown := 0
 	for {
@@ -164,9 +195,13 @@ func (c *cli) followRestore(ctx context.Context, s *session, id backup.RestoreID
 			}{"step", record.Steps[shown]})
 			c.say("%s", stepLine(record.Steps[shown]))
 		}
-		if record.Status != backup.InProgress {
-			c.message(restoreMessageOf(record))
-			c.say("%s: %s", id, restoreStatus(record))
+		interrupted, err := s.restoreInterrupted(ctx, record)
+		if err != nil {
+			return err
+		}
+		if record.Status != backup.InProgress || interrupted {
+			c.message(listedRestore{restoreMessageOf(record), interrupted})
+			c.say("%s: %s", id, restoreStatus(record, interrupted))
 			return nil
 		}
 		select {

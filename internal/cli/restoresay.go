@@ -87,9 +87,6 @@ func (c *cli) sayFailed(r catalog.Restore) {
 // sayRestored says what became of a restore.
 func (c *cli) sayRestored(r catalog.Restore) {
 	c.message(restoreMessageOf(r))
-	if r.Forecast != nil {
-		c.sayForecast(*r.Forecast)
-	}
 	if r.DryRun {
 		c.sayRestoreFindings(r, 100)
 		c.say("%s: nothing was written; %s", plain.Text(r.Target), c.signedWords(r))
@@ -101,6 +98,10 @@ func (c *cli) sayRestored(r catalog.Restore) {
 	if strings.HasPrefix(r.Target, "s3://") {
 		noun = "object"
 	}
+	if r.Put.Written+r.Put.Existing == 0 && r.Confirmation != nil { // what came in came through the application
+		c.say("%s: compared with the backup, see above; %s", plain.Text(near(r.Target)), c.signedWords(r))
+		return
+	}
 	c.say("%s: %s written, %s; %s", plain.Text(near(r.Target)), count(r.Put.Written, noun), plain.Size(r.Put.Bytes), c.signedWords(r))
 	if r.Put.Existing > 0 {
 		c.say("  %s were there already with the same bytes", plain.Number(int64(r.Put.Existing)))
@@ -111,8 +112,10 @@ func (c *cli) sayRestored(r catalog.Restore) {
 	if r.Put.Streams != "" && r.Put.Written > r.Put.Spliced && noun == "object" {
 		c.say("  %s passed through this machine: %s", plain.Size(r.Put.Bytes-r.Put.SplicedBytes), plain.Text(r.Put.Streams))
 	}
-	if r.Put.LeftOut > 0 {
-		c.say("  %s of the backup were left out", countOf(r.Put.LeftOut, "entry", "entries"))
+	if n := r.Put.LeftOut; n > 0 && r.Confirmation != nil {
+		c.say("  %s not among them: documents, and what the lines above name", countOf(n, "entry of the backup is", "entries of the backup are"))
+	} else if n > 0 {
+		c.say("  %s left out", countOf(n, "entry of the backup was", "entries of the backup were"))
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,13 +36,15 @@ type cli struct {
 	log      *slog.Logger
 
 	configFile string
+	stack      string // the name of a deployed stack; "": this machine
 	json       bool
 	quiet      bool
 	verbose    bool
 
 	// What tests make shorter; the zero values are the real ones.
-	zipline zipline.Options // its time-outs
-	jitter  func() float64  // of the waits between retries, in [0, 1)
+	zipline zipline.Options                                  // its time-outs
+	sleep   func(ctx context.Context, d time.Duration) error // of a restore into Zipline
+	jitter  func() float64                                   // of the waits between retries, in [0, 1)
 }
 
 // Main runs the command line and returns the exit code. The first interrupt stops the work cleanly, the second one
@@ -81,10 +84,11 @@ Start with:
 		Version:           Version,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return c.prepare() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return errors.Join(c.prepare(), c.reaches(cmd)) },
 	}
 	flags := root.PersistentFlags()
 	flags.StringVarP(&c.configFile, "config", "c", config.FileName, "configuration file")
+	flags.StringVar(&c.stack, "stack", "", "work with a stack in AWS: backup, restore, restores, list, show, link, unlink, download")
 	flags.BoolVar(&c.json, "json", false, "write JSON lines for robots")
 	flags.BoolVarP(&c.quiet, "quiet", "q", false, "no progress")
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "log what the steps do, to standard error")
@@ -133,11 +137,11 @@ func (c *cli) fail(err error) int {
 	var p partial
 	if errors.As(err, &p) {
 		if !c.json {
-			fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(p.message))
+			fmt.Fprintf(c.err, "lifeboat: warning: %s\n", plain.Text(c.there(p.message)))
 		}
 		return exitPartial
 	}
-	kind, hint := failure.KindOf(err), failure.HintOf(err)
+	kind, hint := failure.KindOf(err), c.there(failure.HintOf(err))
 	if isCobraUsage(err) {
 		kind, hint = failure.Usage, "`lifeboat --help` shows the commands"
 		message, suggestions, _ := strings.Cut(err.Error(), "\n")
@@ -183,7 +187,7 @@ func isCobraUsage(err error) bool {
 // say writes a line for people; nothing with --json.
 func (c *cli) say(format string, args ...any) {
 	if !c.json {
-		fmt.Fprintf(c.out, format+"\n", args...)
+		fmt.Fprintln(c.out, c.there(fmt.Sprintf(format, args...)))
 	}
 }
 

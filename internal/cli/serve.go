@@ -15,12 +15,13 @@ import (
 func (c *cli) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Answer the links in the mails, and an API about restores, until it is stopped",
+		Short: "Answer the links in the mails, and an API for robots, until it is stopped",
 		Long: `Answer the links of this vault on the address serve: {listen: …} of the configuration.
 Where the vault is a folder, downloads pass through this server too.
 
-GET /api/restores and /api/restores/ID say what was restored and how far a restore is, to who has the token
-in the file api-token of the state-dir: Authorization: Bearer TOKEN.`,
+/backups and /restores say what there is (GET) and start it here (POST), for who has the token in the file
+api-token of the state-dir: Authorization: Bearer TOKEN. At most two runs are at work at a time. Ctrl-C stops
+them, too; a backup that was asked for again in the same words goes on where it was.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := c.load()
@@ -61,6 +62,11 @@ func (c *cli) serve(ctx context.Context, s *session, listener net.Listener) erro
 	if s.server != nil {
 		options.Proxy = &api.Proxy{Endpoint: s.server.URL(), Transport: s.server.HTTPClient().Transport}
 	}
+	working, stop := context.WithCancel(ctx)
+	runs := c.newRuns(working, s)
+	defer runs.wait()
+	defer stop()
+	options.Starter = runs
 	handler, err := api.New(options)
 	if err != nil {
 		return err

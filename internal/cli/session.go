@@ -32,6 +32,7 @@ type session struct {
 	about   vault.Description
 	key     *keyring.Key  // nil: this machine cannot sign for the vault
 	server  *local.Server // nil: the vault is remote
+	stack   *stack        // nil: runs are this machine's
 	log     *slog.Logger
 	there   bool   // the vault must exist
 	learn   bool   // the vault was made just now, on a store that is not AWS
@@ -56,6 +57,9 @@ func (c *cli) load() (*config.Config, error) {
 
 // open opens the vault of the configuration. One that does not exist yet is NotFound: only what writes backups makes one.
 func (c *cli) open(ctx context.Context) (*session, error) {
+	if c.stack != "" {
+		return c.openStack(ctx)
+	}
 	cfg, err := c.load()
 	if err != nil {
 		return nil, err
@@ -262,9 +266,22 @@ func machineName() string {
 	return host
 }
 
+// canLink is an error where this machine has no key that links derive from.
+func (s *session) canLink() error {
+	if s.stack != nil {
+		_, err := s.stack.linkKey()
+		return err
+	}
+	_, err := s.signer()
+	return err
+}
+
 func (s *session) notifier() *setup.Notifier {
 	n := &setup.Notifier{Config: s.config, Vault: s.vault, Holder: holder(), Version: Version}
-	if s.key != nil {
+	switch {
+	case s.stack != nil:
+		n.LinkKey, _ = s.stack.linkKey() // without it there are no links: see canLink
+	case s.key != nil:
 		n.LinkKey = s.key.Links()
 	}
 	return n

@@ -19,10 +19,10 @@ func (c *cli) statusCommand() *cobra.Command {
 	var overdue time.Duration
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show per source what runs, what is overdue, what was last good and last proven",
-		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, and the
-last one of which every byte was read again. A source without a good backup for longer than
---overdue is called overdue. The command ends with 3 where a source is overdue or suspicious, or where
+		Short: "Show per source what runs, what is overdue, what was last good, last proven and last drilled",
+		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, the last one
+of which every byte was read again, and the last one that a drill has restored and compared. A source
+without a good backup for longer than --overdue is called overdue. The command ends with 3 where a source is overdue or suspicious, or where
 "verify" has found a backup of it damaged: one of any age and scope, until it verifies or is deleted.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), overdue) },
@@ -40,7 +40,10 @@ type sourceStatus struct {
 	GoodAt     time.Time     `json:"last_good_at,omitzero"`
 	LastProven backup.ID     `json:"last_proven,omitempty"`
 	ProvenAt   time.Time     `json:"last_proven_at,omitzero"`
-	LastStatus backup.Status `json:"last_status,omitempty"`
+	// LastDrilled is the backup that was last proven restorable, by a drill.
+	LastDrilled backup.ID     `json:"last_drilled,omitempty"`
+	DrilledAt   time.Time     `json:"last_drilled_at,omitzero"`
+	LastStatus  backup.Status `json:"last_status,omitempty"`
 	// Interrupted says that the last run is in progress by its record, and that nobody works on it.
 	Interrupted bool        `json:"interrupted,omitempty"`
 	Suspicious  bool        `json:"suspicious"`
@@ -59,7 +62,7 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 	defer s.close()
 	table := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
 	if !c.json {
-		fmt.Fprintln(table, "SOURCE\tRUNNING\tLAST RUN\tLAST GOOD\tLAST PROVEN\t")
+		fmt.Fprintln(table, "SOURCE\tRUNNING\tLAST RUN\tLAST GOOD\tLAST PROVEN\tLAST DRILLED\t")
 	}
 	late := 0
 	for _, source := range s.config.Sources {
@@ -72,8 +75,8 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		}
 		c.message(st)
 		if !c.json {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", st.Source, dash(string(st.Running)), dash(st.lastWord()),
-				ago(st.GoodAt), ago(st.ProvenAt), warningWords(st))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", st.Source, dash(string(st.Running)), dash(st.lastWord()),
+				ago(st.GoodAt), ago(st.ProvenAt), ago(st.DrilledAt), warningWords(st))
 		}
 	}
 	if err := table.Flush(); err != nil {
@@ -154,6 +157,9 @@ func (st *sourceStatus) add(r catalog.Record) {
 	}
 	if r.Proof.Better(backup.Stored) && r.Proven.After(st.ProvenAt) {
 		st.LastProven, st.ProvenAt = r.ID, r.Proven
+	}
+	if r.Drilled.After(st.DrilledAt) {
+		st.LastDrilled, st.DrilledAt = r.ID, r.Drilled
 	}
 }
 

@@ -33,7 +33,8 @@ With --deep every pack that a backup needs, or all backups of a source, or all t
 whole, each once, also the bytes of it that no backup needs any more.
 
 A ZIP of another program has no signature: its structure, its names and the checksums of its contents
-are checked, and everything that speaks against it is listed.
+are checked, and everything that speaks against it is listed. One that is known as an application's, and is
+odd as one of these, ends with 3.
 
 A backup that is found damaged is marked in its record: "latest" passes it over, "status" ends with 3.
 The mark goes when all of it matches: after "verify", after "verify --deep" where the archive is not what
@@ -41,7 +42,7 @@ was damaged, and after "archive" where it was.
 
 ` + latestRule + `
 
-Exit codes: 0 everything matches, 13 something does not, 16 a ZIP that lifeboat cannot read.`,
+Exit codes: 0 everything matches, 3 a ZIP of another program has problems, 13 something does not match, 16 a ZIP that lifeboat cannot read.`,
 		Example: "  lifeboat verify latest\n  lifeboat verify photos.zip",
 		Args: func(cmd *cobra.Command, given []string) error {
 			if deep {
@@ -50,6 +51,11 @@ Exit codes: 0 everything matches, 13 something does not, 16 a ZIP that lifeboat 
 			return args(1, 1, "one backup or archive")(cmd, given)
 		},
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if len(given) == 1 {
+				if err := noURL("verify", given[0]); err != nil {
+					return err
+				}
+			}
 			if deep {
 				if len(given) == 1 && looksLikeFile(given[0]) {
 					return failure.New(failure.Usage, "--deep reads packs of the vault: %s is a file", given[0]).

@@ -217,7 +217,12 @@ func (c *Config) Target(name string) (Target, error) {
 		}
 		known = append(known, t.Name)
 	}
-	return Target{}, c.unknown("target", name, known)
+	err := c.unknown("target", name, known)
+	if _, none := c.Source(name); none == nil {
+		return Target{}, failure.New(failure.NotFound, "%w", err).
+			WithHint("%s is a source, which backups are made of; what is restored into needs an entry of its own under targets: in %s", name, c.File)
+	}
+	return Target{}, err
 }
 
 func (c *Config) unknown(what, name string, known []string) error {

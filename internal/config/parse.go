@@ -34,7 +34,7 @@ func Parse(name string, data []byte, base string) (*Config, error) {
 }
 
 func (r *reader) config(root value) *Config {
-	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail")
+	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail", "deploy") // deploy is for infra/, which checks it
 	r.vault = r.readVault(t.need("vault"))
 	r.stateDir = r.readStateDir(t.at("state-dir"))
 	sources := r.sources(t.at("sources"))
@@ -183,7 +183,7 @@ func (r *reader) readKind(t *table) string {
 	case kind == "":
 		return t.looksLike()
 	}
-	return closest(kind, Kinds)
+	return Closest(kind, Kinds)
 }
 
 // looksLike returns the kind that a source or target without one seems to mean.

@@ -49,15 +49,15 @@ func sorted(problems []Problem) {
 
 // didYouMean returns `did you mean "x"? ` for the candidate that is closest to text, or "" when none is close.
 func didYouMean(text string, candidates []string) string {
-	best := closest(text, candidates)
+	best := Closest(text, candidates)
 	if best == "" {
 		return ""
 	}
 	return fmt.Sprintf("did you mean %q? ", best)
 }
 
-// closest returns the candidate that is closest to text, or "" when none is close.
-func closest(text string, candidates []string) string {
+// Closest returns the candidate that is closest to text, or "" when none is close.
+func Closest(text string, candidates []string) string {
 	best, distance := "", 1+len(text)/3
 	for _, candidate := range candidates {
 		if d := editDistance(text, candidate); d <= distance && d < len(candidate) {

@@ -33,7 +33,7 @@ func TestProblems(t *testing.T) {
 		"duplicate":       {"vault: /v\nvault: /w\n", []string{"2: vault stands here for the second time; line 1 has it already"}},
 		"merge":           {"vault: /v\nserve: {<<: {listen: 'h:1'}}\n", []string{`2: serve."<<" can't be used: merging keys is not supported; write them out`}},
 		"key is a list":   {"vault: /v\n[a]: b\n", []string{"2: a key must be text; put it in quotes"}},
-		"hostile key":     {"vault: /v\n\"\\e\\u202e\": b\n", []string{`2: "\x1b\u202e" is not a key that lifeboat knows; known here: vault, state-dir, sources, targets, fetch, serve, mail`}},
+		"hostile key":     {"vault: /v\n\"\\e\\u202e\": b\n", []string{`2: "\x1b\u202e" is not a key that lifeboat knows; known here: vault, state-dir, sources, targets, fetch, serve, mail, deploy`}},
 		"swapped letters": {"vault: /v\nsevre: {}\n", []string{`2: sevre is not a key that lifeboat knows; did you mean "serve"?`}},
 
 		"vault null":        {"vault:\n", []string{"1: vault has no value"}},

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"lifeboat/internal/failure"
 	"lifeboat/internal/netguard"
 )
 
@@ -120,4 +121,19 @@ func (r *reader) allowed(v value) string {
 		return ""
 	}
 	return text
+}
+
+// Apart refuses a place that a restore names itself where it holds the vault or the state, or lies in the vault: it would
+// write over backups, records or the signing key.
+func (c *Config) Apart(l Location) error {
+	vault := c.Vault.Bucket
+	switch {
+	case within(c.Vault.Folder, l.Folder), within(l.Folder, c.Vault.Folder):
+		return failure.New(failure.Usage, "%s holds the vault or lies inside of it, which is lifeboat's own", l).WithHint("name another folder")
+	case within(c.StateDir, l.Folder):
+		return failure.New(failure.Usage, "%s holds the state-dir, and with it the signing key", l).WithHint("name another folder")
+	case vault != nil && l.Bucket != nil && vault.Name == l.Bucket.Name && (vault.Endpoint == l.Bucket.Endpoint || l.Bucket.Endpoint == ""):
+		return failure.New(failure.Usage, "%s is the vault's own bucket", l).WithHint("name another bucket")
+	}
+	return nil
 }

@@ -31,6 +31,7 @@ type Bucket struct {
 	client *s3.Client
 	bucket string
 	prefix string // "" or ending with "/"
+	side   side
 }
 
 // NewBucket returns the objects below prefix as a datasource; keys are relative to it. A prefix gets its trailing
@@ -40,6 +41,12 @@ func NewBucket(client *s3.Client, bucket, prefix string) *Bucket {
 		prefix += "/"
 	}
 	return &Bucket{client: client, bucket: bucket, prefix: prefix}
+}
+
+// OfTarget says that it is where restores go: errors then speak of the target's settings. It returns b.
+func (b *Bucket) OfTarget() *Bucket {
+	b.side = ofTarget
+	return b
 }
 
 // Describe implements Datasource.
@@ -189,7 +196,7 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 		return failure.New(failure.Denied, "%s in %s: %w", doing, b.Describe(), app.ErrArchived)
 	case code == "NoSuchBucket" || status == 404 && doing == "list":
 		return failure.New(failure.NotFound, "the bucket %s does not exist", b.bucket).
-			WithHint("check the bucket, the region and the endpoint in the source's settings")
+			WithHint("check the bucket, the region and the endpoint in %s", b.side)
 	case status == 404:
 		return failure.New(failure.NotFound, "%s: it is gone from %s", doing, b.Describe())
 	case status == 412:
@@ -199,17 +206,17 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 			WithHint("check the access key, and that it may s3:ListBucket the bucket and s3:GetObject its objects")
 	case status == 301 || status == 307:
 		return failure.New(failure.Usage, "%s: %s lies in another region (%s)", doing, b.Describe(), code).
-			WithHint("set the bucket's region or endpoint in the source's settings")
+			WithHint("set the bucket's region or endpoint in %s", b.side)
 	case status == 429 || status >= 500:
 		return failure.New(failure.Transient, "%s: %s answers with status %d (%s)", doing, b.Describe(), status, code).
 			WithHint("try again later")
 	case status >= 400:
 		return failure.New(failure.Invalid, "%s: %s answers with status %d (%s)", doing, b.Describe(), status, code).
-			WithHint("check the endpoint in the source's settings: is this an S3 store?")
+			WithHint("check the endpoint in %s: is this an S3 store?", b.side)
 	}
 	if _, unreadable := errors.AsType[*smithy.DeserializationError](err); unreadable {
 		return failure.New(failure.Invalid, "%s: the answer of %s can't be read: %w", doing, b.Describe(), err).
-			WithHint("check the endpoint in the source's settings: is this an S3 store?")
+			WithHint("check the endpoint in %s: is this an S3 store?", b.side)
 	}
 	return failure.New(failure.Transient, "%s: %s does not answer: %w", doing, b.Describe(), err).
 		WithHint("check that the store runs and that its endpoint can be reached from this machine")

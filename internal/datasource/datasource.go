@@ -28,6 +28,27 @@ type Datasource interface {
 	Describe() string
 }
 
+// side says whose place it is, for errors.
+type side string
+
+const ofTarget side = "target" // "" is a source
+
+// String names the settings that the place stands in.
+func (s side) String() string {
+	if s == "" {
+		return "the source's settings"
+	}
+	return "the " + string(s) + "'s settings"
+}
+
+// whose is "target's " for a target's place. A source's is said without it.
+func (s side) whose() string {
+	if s == "" {
+		return ""
+	}
+	return string(s) + "'s "
+}
+
 // Skipped says that List left something out. It comes with an app.Object of which only Key is set.
 type Skipped struct {
 	Key    string // the object's key; a folder's ends with "/"

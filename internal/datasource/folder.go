@@ -25,6 +25,7 @@ const settle = 2 * time.Second
 type Folder struct {
 	path string
 	now  func() time.Time
+	side side
 }
 
 // NewFolder returns the folder at path as a datasource. It doesn't touch the folder yet: a missing or unreadable
@@ -34,6 +35,12 @@ func NewFolder(path string, now func() time.Time) *Folder {
 		now = time.Now
 	}
 	return &Folder{path: path, now: now}
+}
+
+// OfTarget says that it is where restores go: errors then speak of the target's settings. It returns f.
+func (f *Folder) OfTarget() *Folder {
+	f.side = ofTarget
+	return f
 }
 
 // Describe implements Datasource.
@@ -68,7 +75,7 @@ func (f *Folder) open() (*os.Root, error) {
 	}
 	if !info.IsDir() {
 		return nil, failure.New(failure.Usage, "%s is not a folder", f.path).
-			WithHint("name the folder that holds the application's files in the source's settings")
+			WithHint("name the folder that holds the application's files in %s", f.side)
 	}
 	root, err := os.OpenRoot(f.path)
 	if err != nil {
@@ -81,13 +88,13 @@ func (f *Folder) open() (*os.Root, error) {
 func (f *Folder) fault(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return failure.New(failure.NotFound, "the datasource folder %s does not exist", f.path).
-			WithHint("check the path in the source's settings, and whether the volume is mounted on this machine")
+		return failure.New(failure.NotFound, "the %sdatasource folder %s does not exist", f.side.whose(), f.path).
+			WithHint("check the path in %s, and whether the volume is mounted on this machine", f.side)
 	case errors.Is(err, fs.ErrPermission):
-		return failure.New(failure.Denied, "the datasource folder %s may not be read", f.path).
+		return failure.New(failure.Denied, "the %sdatasource folder %s may not be read", f.side.whose(), f.path).
 			WithHint("give the user that runs lifeboat the right to read and enter the folder")
 	}
-	return failure.New(kindOf(err), "read the datasource folder %s: %w", f.path, err)
+	return failure.New(kindOf(err), "read the %sdatasource folder %s: %w", f.side.whose(), f.path, err)
 }
 
 // kindOf returns the kind of a file system's error that is about neither existence nor permission.

@@ -1,7 +1,7 @@
 // Package doctor looks whether a backup would work, before one runs: every source is reached with the permission
-// that a backup needs, every datasource is listed and read, the vault is written, read and deleted, the mail server
-// is greeted. Each finding says what to do next. It writes nothing but objects of the vault below probe/, which it
-// removes.
+// that a backup needs, every datasource is listed and read, every target is asked whether it would take a restore, the
+// vault is written, read and deleted, the mail server is greeted. Each finding says what to do next. It writes nothing
+// but objects of the vault below probe/, and a file in the folders of targets, which it removes.
 package doctor
 
 import (
@@ -26,12 +26,12 @@ type Level string
 const (
 	OK      Level = "ok"
 	Warning Level = "warning" // works, but deserves a look
-	Trouble Level = "trouble" // a backup would fail or be incomplete
+	Trouble Level = "trouble" // a backup or a restore would fail or be incomplete
 )
 
 // Finding is the outcome of one check.
 type Finding struct {
-	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "vault", "key", "store", "mail", "clock", "leftovers"
+	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "target", "vault", "key", "store", "mail", "clock", "leftovers"
 	Subject string       `json:"subject"` // which one
 	Level   Level        `json:"level"`
 	Message string       `json:"message"`
@@ -44,12 +44,22 @@ type Source struct {
 	Name       backup.Source
 	Probe      func(ctx context.Context) (string, error) // asks the application with the backup's permission
 	Datasource datasource.Datasource
-	Err        error // why it could not even be opened
+	Err        error // why it could not even be opened; Datasource is looked at all the same
+}
+
+// Target is one target as the doctor sees it. A nil function is a check that does not apply.
+type Target struct {
+	Name  string
+	Probe func(ctx context.Context) (string, error) // asks the application with the restore's permission
+	// Place looks where files go. A hint without an error is a warning.
+	Place func(ctx context.Context) (message, hint string, err error)
+	Err   error // why the application could not even be asked; Place is looked at all the same
 }
 
 // Patient is what is to be looked at.
 type Patient struct {
 	Sources  []Source
+	Targets  []Target
 	Vault    *vault.Vault
 	VaultErr error                  // why it could not be opened
 	Signer   func() (string, error) // finds the vault's signing key, without which no backup can be made
@@ -66,6 +76,9 @@ const checkTime = time.Minute
 func Examine(ctx context.Context, p Patient, report func(Finding)) {
 	for _, s := range p.Sources {
 		examineSource(ctx, s, report)
+	}
+	for _, t := range p.Targets {
+		examineTarget(ctx, t, report)
 	}
 	if p.VaultErr != nil {
 		report(trouble("vault", "", p.VaultErr))
@@ -96,16 +109,36 @@ func trouble(check, subject string, err error) Finding {
 
 func examineSource(ctx context.Context, s Source, report func(Finding)) {
 	name := string(s.Name)
-	if s.Err != nil {
+	switch {
+	case s.Err != nil:
 		report(trouble("source", name, s.Err))
-		return
-	}
-	if s.Probe != nil {
+	case s.Probe != nil:
 		report(checked(ctx, "source", name, s.Probe))
 	}
 	if s.Datasource != nil {
 		report(checkDatasource(ctx, name, s.Datasource))
 	}
+}
+
+func examineTarget(ctx context.Context, t Target, report func(Finding)) {
+	switch {
+	case t.Err != nil:
+		report(trouble("target", t.Name, t.Err))
+	case t.Probe != nil:
+		report(checked(ctx, "target", t.Name, t.Probe))
+	}
+	if t.Place == nil {
+		return
+	}
+	hint := ""
+	f := checked(ctx, "target", t.Name, func(ctx context.Context) (message string, err error) {
+		message, hint, err = t.Place(ctx)
+		return message, err
+	})
+	if f.Level == OK && hint != "" {
+		f.Level, f.Hint = Warning, hint
+	}
+	report(f)
 }
 
 // checkDatasource lists until the first object and reads its first byte.

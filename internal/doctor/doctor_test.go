@@ -44,12 +44,25 @@ func TestExamineGoesOn(t *testing.T) {
 			{Name: "b", Probe: func(context.Context) (string, error) { return "", failure.New(failure.Denied, "no") }},
 			{Name: "c", Probe: func(context.Context) (string, error) { return "fine", nil }},
 		},
+		Targets: []doctor.Target{
+			{Name: "a", Err: failure.New(failure.Usage, "no token"), Place: func(context.Context) (string, string, error) { return "writable", "", nil }},
+			{
+				Name: "b", Probe: func(context.Context) (string, error) { return "fine", nil },
+				Place: func(context.Context) (string, string, error) { return "not there", "make it", nil },
+			},
+			{Name: "c", Place: func(context.Context) (string, string, error) {
+				return "", "", failure.New(failure.Denied, "no").WithHint("allow it")
+			}},
+		},
 		VaultErr: failure.New(failure.Transient, "no answer"),
 		Greet:    func(context.Context) error { return nil },
 	}, func(f doctor.Finding) {
 		checks = append(checks, f.Check+" "+f.Subject+" "+string(f.Level)+" "+f.Hint)
 	})
-	want := []string{"source a trouble set it", "source b trouble ", "source c ok ", "vault  trouble ", "mail  ok "}
+	want := []string{
+		"source a trouble set it", "source b trouble ", "source c ok ",
+		"target a trouble ", "target a ok ", "target b ok ", "target b warning make it", "target c trouble allow it", "vault  trouble ", "mail  ok ",
+	}
 	if !slices.Equal(checks, want) {
 		t.Errorf("%q, want %q", checks, want)
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/vault"
@@ -88,12 +89,11 @@ func leftovers(ctx context.Context, p Patient) []Finding {
 		}
 		source := strings.TrimSuffix(vault.PackID(info.Key), ".json")
 		leases[source] = true
+		if catalog.OfTarget(backup.Source(source)) {
+			leases[string(l.Restore())+".zip"] = true // what it fetches
+		}
 		if p.Now().After(l.Expires) || p.Stale != nil && p.Stale(l) {
-			found = append(found, Finding{
-				Check: "leftovers", Subject: source, Level: Warning,
-				Message: fmt.Sprintf("backup %s was interrupted and still holds the source", l.Run),
-				Hint:    fmt.Sprintf("run `lifeboat backup %s`: it goes on with it, or closes it", source),
-			})
+			found = append(found, left(ctx, p.Vault, source, l))
 		}
 	}
 	for u, err := range p.Vault.Uploads(ctx, "") {
@@ -101,9 +101,12 @@ func leftovers(ctx context.Context, p Patient) []Finding {
 			return append(found, trouble("leftovers", "uploads", err))
 		}
 		if parts := strings.Split(string(u.Key), "/"); len(parts) > 1 && !leases[parts[1]] {
+			hint := fmt.Sprintf("the next `lifeboat backup %s` frees it", parts[1])
+			if strings.HasPrefix(string(u.Key), string(vault.AllIncoming)) {
+				hint = "run the restore again that fetched it: it goes on where it can; `lifeboat prune` frees it after a week"
+			}
 			found = append(found, Finding{
-				Check: "leftovers", Subject: string(u.Key), Level: Warning, Message: "an upload was begun and never completed; it takes space",
-				Hint: fmt.Sprintf("the next `lifeboat backup %s` frees it", parts[1]),
+				Check: "leftovers", Subject: string(u.Key), Level: Warning, Message: "an upload was begun and never completed; it takes space", Hint: hint,
 			})
 		}
 	}
@@ -111,6 +114,34 @@ func leftovers(ctx context.Context, p Patient) []Finding {
 		found = append(found, Finding{Check: "leftovers", Level: OK, Message: "no stale lock, no forgotten upload"})
 	}
 	return found
+}
+
+// left is about a lease that nobody holds any more: of a backup, or of a restore, whose lease is that of its target.
+func left(ctx context.Context, v *vault.Vault, name string, l catalog.Lease) Finding {
+	f := Finding{
+		Check: "leftovers", Subject: name, Level: Warning,
+		Message: fmt.Sprintf("backup %s was interrupted and still holds the source", l.Run),
+		Hint:    fmt.Sprintf("run `lifeboat backup %s`: it goes on with it, or closes it", name),
+	}
+	if !catalog.OfTarget(backup.Source(name)) {
+		return f
+	}
+	id := l.Restore()
+	record, err := catalog.New(v).Restore(ctx, id)
+	switch {
+	case err != nil:
+		f.Message, f.Hint = fmt.Sprintf("restore %s was interrupted and still holds its target", id), "run the same restore command again"
+	case record.Status != backup.InProgress:
+		f.Subject = record.Target
+		f.Message, f.Hint = fmt.Sprintf("restore %s into %s has ended and still holds it", id, record.Target), "nothing is in the way: the next restore takes it over"
+	case record.Drill:
+		f.Subject, f.Message = record.Target, fmt.Sprintf("restore %s, a drill, was interrupted", id)
+		f.Hint = fmt.Sprintf("run `lifeboat drill %s` again", record.From.Source)
+	default:
+		f.Subject, f.Message = record.Target, fmt.Sprintf("restore %s into %s was interrupted", id, record.Target)
+		f.Hint = fmt.Sprintf("run the same restore command again: it leaves alone what is there with the right bytes; `lifeboat restores %s` shows how far it came", id)
+	}
+	return f
 }
 
 // probeStore asks the store for what archives are made of, and keeps the answers for the runs to come.

@@ -394,7 +394,12 @@ func TestRefused(t *testing.T) {
 		"no bytes":            {nil, failure.Invalid, []string{"empty"}},
 		"no ZIP":              {[]byte("hello, world, this is a text and no ZIP"), failure.Corrupt, []string{"unreadable"}},
 		"cut off":             {good[:len(good)-30], failure.Corrupt, []string{"unreadable"}},
-		"leads out":           {archive(t, member{"../a", "1"}), failure.Corrupt, []string{"nonlocal"}},
+		"leads out":           {archive(t, member{"../a", "1"}), failure.Corrupt, []string{"nonlocal: entry 0, ../a: "}},
+		"two lead out":        {archive(t, member{"a", "1"}, member{"../a", "1"}, member{"../b", "1"}), failure.Corrupt, []string{"nonlocal: entry 1, ../a: ", "(and 1 more)"}},
+		"a web page":          {[]byte("\ufeff\r\n<!DOCTYPE HTML><title>Sign in</title>"), failure.Invalid, []string{"is a web page, not a ZIP"}},
+		"an old web page":     {[]byte("<!-- made by hand -->\n<HTML lang=de>"), failure.Invalid, []string{"is a web page, not a ZIP"}},
+		"what a store says":   {[]byte("<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"), failure.Invalid, []string{"is an XML document, not a ZIP"}},
+		"less than a text":    {[]byte("<3 archives"), failure.Corrupt, []string{"unreadable: there is no end record"}},
 		"a forged manifest":   {archive(t, member{"a", "1"}, member{manifest.PathInArchive, "{}"}), failure.Corrupt, []string{"forged"}},
 		"a forged seal":       {archive(t, member{"Lifeboat/Backup.json", "{}"}), failure.Corrupt, []string{"forged"}},
 		"forged and rejected": {archive(t, member{manifest.SealInArchive, "{}"}, member{"../a", "1"}), failure.Corrupt, []string{"forged"}},
@@ -409,6 +414,9 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%v: forged?", err)
 			}
 		})
+	}
+	if _, err := open(t, archive(t, member{"../a", "1"})); !strings.HasSuffix(failure.HintOf(err), foreign.Verify) {
+		t.Errorf("the hint is %s", failure.HintOf(err))
 	}
 	a := opened(t, flipped)
 	refused(t, a.Check(t.Context(), nil), failure.Corrupt, "read-error")

@@ -43,17 +43,43 @@ func (a *Archive) Refusal() error {
 }
 
 func (a *Archive) rejected() error {
-	reasons := strings.TrimPrefix(a.report.String(), "reject:")
+	reasons := strings.TrimPrefix(a.report.String(), "reject:") + a.firstReason()
 	if a.unsupported() {
 		return failure.New(failure.Invalid, "%s may be sound, but lifeboat cannot read it: %s", a.name, reasons).
 			WithHint("unpack it with the program that made it, and make a ZIP of it in one file, without a password, with deflate or stored")
 	}
 	err := failure.New(failure.Corrupt, "%s is refused: %s", a.name, reasons).
-		WithHint("get the archive again from where it was made; nothing of it was used")
+		WithHint("get the archive again from where it was made; nothing of it was used" + Verify)
 	if a.report.Counts[zipcheck.Unreadable] > 0 {
-		return err.WithHint("was the download complete? Nothing of the file was used")
+		return err.WithHint("was the download complete? Nothing of the file was used" + Verify)
 	}
 	return err
+}
+
+// Verify ends the hint of a refusal: it says where the other reasons are.
+const Verify = "; `lifeboat verify FILE` says all that is wrong with it"
+
+// firstReason says why the archive is rejected, by the first reason, and how many others there are.
+func (a *Archive) firstReason() string {
+	first, others, words := "", -1, map[zipcheck.Word]bool{}
+	for _, r := range a.report.Reasons {
+		if r.Verdict != zipcheck.Reject {
+			continue
+		}
+		if !words[r.Word] {
+			words[r.Word] = true
+			others += a.report.Counts[r.Word]
+		}
+		if first == "" && r.Entry >= 0 {
+			first = fmt.Sprintf(": entry %d, %s: %s", r.Entry, r.Name, r.Text)
+		} else if first == "" {
+			first = ": " + r.Text
+		}
+	}
+	if others > 0 {
+		first += fmt.Sprintf(" (and %d more)", others)
+	}
+	return first
 }
 
 // unsupported reports whether everything that speaks against the archive is what lifeboat does not read: passwords, other
@@ -76,11 +102,14 @@ func (a *Archive) bare(ctx context.Context) error {
 		return failure.New(failure.Invalid, "%s is empty: it has 0 bytes", a.name).
 			WithHint("whatever wrote it has failed, or had nothing to write: Zipline, for one, answers so for a folder without files")
 	}
-	begin := make([]byte, min(a.size, 16))
+	begin := make([]byte, min(a.size, maxPage))
 	if _, err := a.source.ReadAt(begin, 0); err != nil && !errors.Is(err, io.EOF) {
 		return reading(a.name, err)
 	}
-	if string(begin) == "SQLite format 3\x00" {
+	if err := a.page(begin); err != nil {
+		return err
+	}
+	if strings.HasPrefix(string(begin), "SQLite format 3\x00") {
 		return failure.New(failure.Invalid, "%s is a SQLite database, and no ZIP", a.name).
 			WithHint("if it is linkding's: call it db.sqlite3, and put it into a ZIP together with the folders assets, favicons and previews")
 	}
@@ -96,4 +125,23 @@ func (a *Archive) bare(ctx context.Context) error {
 	}
 	return failure.New(failure.Invalid, "%s is an export of Zipline %s without its files, and no ZIP", a.name, e.zipline).
 		WithHint("put it into a ZIP together with the folder uploads, which holds the files as Zipline stores them, and restore that: zip -r zipline.zip export.json uploads")
+}
+
+// maxPage is how much of a file is looked at for what it is instead of a ZIP.
+const maxPage = 512
+
+// page refuses a web page, or another document of that sort, which a server gave instead of a ZIP.
+func (a *Archive) page(begin []byte) error {
+	text := strings.ToLower(strings.TrimLeft(strings.TrimPrefix(string(begin), "\ufeff"), " \t\r\n"))
+	switch {
+	case !strings.HasPrefix(text, "<"):
+		return nil
+	case strings.HasPrefix(text, "<!doctype html"), strings.Contains(text, "<html"), strings.HasPrefix(text, "<head"), strings.HasPrefix(text, "<body"):
+		return failure.New(failure.Invalid, "%s is a web page, not a ZIP (a login page, an expired link?)", a.name).
+			WithHint("open the address in a browser: what does it show? Take the address of the download itself")
+	case strings.HasPrefix(text, "<?xml"), strings.HasPrefix(text, "<error>"):
+		return failure.New(failure.Invalid, "%s is an XML document, not a ZIP (what a store answers to an expired link?)", a.name).
+			WithHint("open it in an editor: a store says there what is wrong; then get the archive by a new link")
+	}
+	return nil
 }

@@ -27,8 +27,8 @@ const (
 // leniently. The handler's answer is kept as a whole: what is large must be redirected to the store.
 //
 // The request is as the client sent it: path and query with their escapes, the host that it asked for, cookies, the
-// client's address. A stage other than $default is taken off the path. Bytes of an answer that are no text travel as
-// base64.
+// client's address. Whom the authorizer of the route has found behind it, Caller says. A stage other than $default is
+// taken off the path. Bytes of an answer that are no text travel as base64.
 func HTTP(handler http.Handler) Handler {
 	return func(ctx context.Context, message []byte) (json.RawMessage, error) {
 		var event events.APIGatewayV2HTTPRequest
@@ -38,7 +38,7 @@ func HTTP(handler http.Handler) Handler {
 		if event.Version != "2.0" {
 			return nil, failure.New(failure.Usage, "the event of API Gateway has the payload format %q, not 2.0", event.Version)
 		}
-		request, err := newRequest(ctx, event)
+		request, err := newRequest(withCaller(ctx, event.RequestContext.Authorizer), event)
 		if err != nil {
 			return json.Marshal(refused(err))
 		}

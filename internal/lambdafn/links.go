@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"lifeboat/internal/catalog"
+	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
 	"lifeboat/internal/link"
 	"lifeboat/internal/vault"
@@ -22,6 +23,7 @@ type Service struct {
 	Records   *catalog.Catalog
 	Vault     *vault.Vault
 	PublicURL string
+	Starter   *Starter // nil: the function knows no state machines
 }
 
 // API returns the Handler of an HTTP API that serve makes, at the first request.
@@ -47,12 +49,17 @@ func (w *World) API(serve func(Service) (http.Handler, error)) Handler {
 }
 
 func (w *warm) service(ctx context.Context) (Service, error) {
-	if err := w.known(ctx, keyring.Key{}); err != nil {
+	err := w.known(ctx, keyring.Key{})
+	if err != nil && failure.KindOf(err) != failure.NotFound { // the first backup, which makes the vault, may be asked for here
 		return Service{}, err
 	}
 	key, err := w.linkKey()
+	if err != nil {
+		return Service{}, err
+	}
+	starter, err := w.starter()
 	return Service{
 		Links:   &link.Service{Vault: w.vault, Key: key},
-		Records: catalog.New(w.vault), Vault: w.vault, PublicURL: w.environment.PublicURL,
+		Records: catalog.New(w.vault), Vault: w.vault, PublicURL: w.environment.PublicURL, Starter: starter,
 	}, err
 }

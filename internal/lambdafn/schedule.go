@@ -4,21 +4,15 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"net"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/service/sfn"
-	"github.com/aws/aws-sdk-go-v2/service/sfn/types"
-	"github.com/aws/smithy-go"
 
 	"lifeboat/events"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lambdafn/remote"
+	"lifeboat/internal/setup"
 )
 
 // Scheduled is what a schedule sends: exactly one of the two.
@@ -74,62 +68,27 @@ func scheduledID(source backup.Source, at time.Time) backup.ID {
 
 // start starts the state machine of backups under the name of the run. That it has been started before is success.
 func (w *warm) start(ctx context.Context, s StartBackup) (json.RawMessage, error) {
-	if _, err := w.config.Source(string(s.Source)); err != nil {
+	source, err := w.config.Source(string(s.Source))
+	if err != nil {
 		return nil, err
 	}
 	if s.At.IsZero() || len(s.Schedule) > 200 {
 		return nil, failure.New(failure.Usage, "a start needs the time for which it was scheduled, and a name of at most 200 bytes")
 	}
-	id := scheduledID(s.Source, s.At)
-	input, err := json.Marshal(events.Input{Run: events.Run{ID: id, Source: s.Source, StartedBy: catalog.Starter{By: "schedule", Who: s.Schedule}}})
+	run := events.Run{ID: scheduledID(s.Source, s.At), Source: s.Source, StartedBy: catalog.Starter{By: "schedule", Who: s.Schedule}}
+	if run.Scope, err = setup.Scope(source, run.Scope); err != nil {
+		return nil, err
+	}
+	_, before, err := w.machines().StartBackup(ctx, run, remote.Key{})
 	if err != nil {
 		return nil, err
 	}
-	_, err = sfn.NewFromConfig(w.aws).StartExecution(ctx, &sfn.StartExecutionInput{
-		StateMachineArn: &w.environment.BackupMachine, Name: new(string(id)), Input: new(string(input)),
-	})
-	answer := map[string]string{"run": string(id), "answer": "started"}
-	if _, before := errors.AsType[*types.ExecutionAlreadyExists](err); before {
-		answer["answer"], err = "duplicate", nil
+	answer := map[string]string{"run": string(run.ID), "answer": "started"}
+	if before {
+		answer["answer"] = "duplicate"
 	}
-	if err != nil {
-		return nil, startFault(err)
-	}
-	slog.Info("a backup was asked for", "run", string(id), "source", string(s.Source), "answer", answer["answer"])
+	slog.Info("a backup was asked for", "run", answer["run"], "source", string(s.Source), "answer", answer["answer"])
 	return json.Marshal(answer)
-}
-
-func startFault(err error) error {
-	const doing = "start the state machine of backups"
-	var api smithy.APIError
-	var response *awshttp.ResponseError
-	var network net.Error
-	var exhausted *retry.MaxAttemptsError
-	switch {
-	case errors.As(err, &response) && response.HTTPStatusCode() >= 500:
-		return failure.New(failure.Transient, "%s: the service answers %d", doing, response.HTTPStatusCode())
-	case errors.As(err, &api):
-		return failure.New(ofStart(api.ErrorCode()), "%s: %s (%s)", doing, api.ErrorMessage(), api.ErrorCode())
-	case errors.Is(err, context.Canceled):
-		return failure.New(failure.Canceled, "%s: %w", doing, err)
-	case errors.As(err, &network), errors.As(err, &exhausted), errors.Is(err, context.DeadlineExceeded):
-		return failure.New(failure.Transient, "%s: the service does not answer", doing)
-	}
-	return failure.New(failure.Internal, "%s: %w", doing, err)
-}
-
-func ofStart(code string) failure.Kind {
-	switch code {
-	case "StateMachineDoesNotExist":
-		return failure.NotFound
-	case "AccessDeniedException", "KmsAccessDeniedException", "ExpiredTokenException", "UnrecognizedClientException":
-		return failure.Denied
-	case "ThrottlingException", "KmsThrottlingException":
-		return failure.Transient
-	case "ExecutionLimitExceeded":
-		return failure.Exhausted
-	}
-	return failure.Internal
 }
 
 // watch writes how a source stands.

@@ -148,7 +148,8 @@ func (s *stack) add(f deployed.Function, program string, server *local.Server, a
 		"LIFEBOAT_STACK": "test", "LIFEBOAT_CONFIG": "ssm:/config", "LIFEBOAT_VAULT_BUCKET": "vault", "LIFEBOAT_SIGNING_KEY": "secretsmanager:signing",
 		"LIFEBOAT_LINK_KEY": "ssm:/links", "LIFEBOAT_PUBLIC_URL": "https://backup.example.org", "LIFEBOAT_MAIL": "ses",
 		"LIFEBOAT_MAIL_FROM": "lifeboat@example.org", "LIFEBOAT_LOOPBACK": "1",
-		"LIFEBOAT_BACKUP_MACHINE": "arn:aws:states:eu-central-1:111122223333:stateMachine:backup",
+		"LIFEBOAT_BACKUP_MACHINE":  "arn:aws:states:eu-central-1:111122223333:stateMachine:backup",
+		"LIFEBOAT_RESTORE_MACHINE": "arn:aws:states:eu-central-1:111122223333:stateMachine:restore",
 	}
 	if f.Name != "copy" {
 		values["LIFEBOAT_CONFIG"] = "s3://assets/3f2a.yaml"

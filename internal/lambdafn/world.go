@@ -5,23 +5,21 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"io"
 	"log/slog"
 	"os"
-	"path"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sfn"
 	"github.com/aws/smithy-go/logging"
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
 	"lifeboat/internal/lambdafn/deployed"
+	"lifeboat/internal/lambdafn/remote"
 	"lifeboat/internal/secret"
 	"lifeboat/internal/secret/awssecret"
 	"lifeboat/internal/vault"
@@ -106,7 +104,7 @@ func build(ctx context.Context, e deployed.Environment) (*warm, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := readConfig(ctx, client, e)
+	c, err := remote.Configuration(ctx, client, remote.Stack{Config: e.Config, VaultBucket: e.VaultBucket, PublicURL: e.PublicURL})
 	if err != nil {
 		return nil, err
 	}
@@ -118,43 +116,9 @@ func build(ctx context.Context, e deployed.Environment) (*warm, error) {
 	return w, nil
 }
 
-// maxConfig bounds a configuration, in bytes.
-const maxConfig = 1 << 20
-
-// readConfig reads lifeboat.yaml, and puts the stack's own places into it.
-func readConfig(ctx context.Context, client *s3.Client, e deployed.Environment) (*config.Config, error) {
-	name, data := "lifeboat.yaml", []byte(e.Config)
-	switch {
-	case strings.HasPrefix(e.Config, "s3://"):
-		bucket, key, _ := strings.Cut(strings.TrimPrefix(e.Config, "s3://"), "/")
-		body, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-		if err != nil {
-			return nil, vault.Fault(err, "read the configuration %s", e.Config)
-		}
-		defer body.Body.Close()
-		if data, err = io.ReadAll(io.LimitReader(body.Body, maxConfig+1)); err != nil {
-			return nil, vault.Fault(err, "read the configuration %s", e.Config)
-		}
-		if len(data) > maxConfig {
-			return nil, failure.New(failure.Usage, "the configuration %s is larger than %d bytes", e.Config, maxConfig)
-		}
-		name = path.Base(key)
-	case strings.HasPrefix(e.Config, "ssm:"):
-		text, err := secret.Reference(e.Config).Resolve()
-		if err != nil {
-			return nil, err
-		}
-		data = []byte(text.Reveal())
-	}
-	c, err := config.Parse(name, data, "/var/task") // its folder is of no use; see deployed.Place
-	if err != nil {
-		return nil, err
-	}
-	c.Vault = config.Location{Bucket: &config.Bucket{Name: e.VaultBucket, Region: client.Options().Region}}
-	if e.PublicURL != "" {
-		c.Serve.PublicURL = e.PublicURL
-	}
-	return c, nil
+// machines returns the state machines of the stack.
+func (w *warm) machines() *remote.Machines {
+	return &remote.Machines{Client: sfn.NewFromConfig(w.aws), Backup: w.environment.BackupMachine, Restore: w.environment.RestoreMachine}
 }
 
 // key returns the signing key of the stack.

@@ -74,9 +74,9 @@ func TestRefused(t *testing.T) {
 	})
 	for _, address := range refusedAddresses {
 		t.Run(address, func(t *testing.T) {
-			wantRefused(t, client.Check(address))
+			wantRefused(t, address, client.Check(address))
 			_, err := client.Get(t.Context(), address, nil)
-			wantRefused(t, err)
+			wantRefused(t, address, err)
 			if resolved > 0 {
 				t.Error("its name was resolved")
 			}
@@ -89,8 +89,9 @@ func TestRefused(t *testing.T) {
 				t.Error("it counts as public")
 			}
 			answers = []netip.Addr{ip}
-			_, err := client.Get(t.Context(), "https://files.example.com/a.zip?token=hunter2", nil)
-			wantRefused(t, err)
+			address := "https://files.example.com/a.zip?token=hunter2"
+			_, err := client.Get(t.Context(), address, nil)
+			wantRefused(t, address, err)
 			if resolved == 0 {
 				t.Error("the name was not resolved")
 			}
@@ -98,17 +99,38 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-func wantRefused(t *testing.T, err error) {
+func wantRefused(t *testing.T, address string, err error) {
 	t.Helper()
 	if err == nil {
 		t.Fatal("not refused")
 	}
-	if err.Error() != netguard.Refused || failure.KindOf(err) != failure.Denied || failure.HintOf(err) != netguard.Hint {
+	if err.Error() != netguard.Refused || failure.KindOf(err) != failure.Denied || failure.HintOf(err) != netguard.HintFor(address) {
 		t.Errorf("another error than the one refusal: %v: %v (%s)", failure.KindOf(err), err, failure.HintOf(err))
 	}
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if e.Error() != netguard.Refused {
 			t.Errorf("the refusal holds %q", e)
+		}
+	}
+}
+
+// TestHint: the hint of a refusal has the very entry that allows the host of the address, and nothing else of it.
+func TestHint(t *testing.T) {
+	client := netguard.New(netguard.Rules{})
+	for address, want := range map[string]string{
+		"http://192.168.1.5:9000/a.zip?token=hunter2": `"http://192.168.1.5:9000"`, "https://10.0.0.5/secret/a.zip": `"https://10.0.0.5:443"`,
+		"http://NAS.lan/a.zip#hunter2": `"http://nas.lan:80"`, "https://[fd00:0::7]:8443/": `"https://[fd00::7]:8443"`,
+		"http://me:hunter2@nas.lan/": "HOST", "ftp://nas.lan/": "HOST", "http://0x7f.1/": "HOST", "no address": "HOST",
+	} {
+		hint := failure.HintOf(client.Check(address))
+		if !strings.Contains(hint, "fetch: {allow: ["+want+"]}") || strings.Contains(hint, "hunter2") || strings.Contains(hint, "a.zip") {
+			t.Errorf("%s: %s", address, hint)
+		}
+		if want == "HOST" {
+			continue
+		}
+		if err := netguard.New(netguard.Rules{Allow: allowed(t, strings.Trim(want, `"`))}).Check(address); err != nil {
+			t.Errorf("%s: the entry does not allow it: %v", address, err)
 		}
 	}
 }

@@ -6,11 +6,17 @@ import (
 	"net/netip"
 )
 
-// Refused and Hint are the one refusal.
-const (
-	Refused = refused
-	Hint    = hint
-)
+// Refused is the one refusal.
+const Refused = refused
+
+// HintFor is the hint of a refusal of an address, which tells nothing but what is in the address.
+func HintFor(address string) string {
+	u, err := parse(address)
+	if err != nil {
+		u = nil
+	}
+	return hintFor(u)
+}
 
 // Rewire has every connection go elsewhere, behind the back of what was resolved and checked: what the dialler itself
 // checks is all that is left.

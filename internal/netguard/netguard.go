@@ -25,6 +25,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -192,10 +193,17 @@ type blocked string
 func (b blocked) Error() string { return string(b) }
 
 // The one refusal.
-const (
-	refused = "the address is not allowed, or nothing answers there as it should"
-	hint    = "use the https address of a public server; a host of your own network must be allowed in lifeboat.yaml, fetch: {allow: [HOST]}; the log (--verbose) says what was wrong"
-)
+const refused = "the address is not allowed, or nothing answers there as it should"
+
+// hintFor says what to do about a refusal. It tells the entry that would allow the host of the address as it was given,
+// whatever the reason is, and nothing that was learned of the host. u is nil where there is no address.
+func hintFor(u *url.URL) string {
+	entry := "HOST"
+	if u != nil && (u.Scheme == "https" || u.Scheme == "http") && wellFormed(u) == nil {
+		entry = strconv.Quote(Allowed{u.Scheme, canonical(u.Hostname()), port(u)}.String())
+	}
+	return "use the https address of a public server; a host of your own network must be allowed in lifeboat.yaml: fetch: {allow: [" + entry + "]}; the log (--verbose) says what was wrong"
+}
 
 // refusal is what stands behind every refusal.
 type refusal struct{ passing bool }
@@ -215,7 +223,7 @@ func (c *Client) refuse(u *url.URL, err error) error {
 		}
 	}
 	c.rules.Audit.Warn("an address was refused", attributes...)
-	return failure.New(failure.Denied, "%w", refusal{passing}).WithHint("%s", hint)
+	return failure.New(failure.Denied, "%w", refusal{passing}).WithHint("%s", hintFor(u))
 }
 
 // Passing reports whether a refusal came from the network, so that another try may help. Only who has had an answer of

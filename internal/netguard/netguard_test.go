@@ -328,7 +328,7 @@ func TestScenarios(t *testing.T) {
 			if err == nil {
 				answer.Body.Close()
 			}
-			wantRefused(t, err)
+			wantRefused(t, address, err)
 			if netguard.Passing(err) != s.passing {
 				t.Errorf("passing: %v", !s.passing)
 			}
@@ -365,7 +365,7 @@ func TestRebinding(t *testing.T) {
 				c := netguard.New(w.rules)
 				netguard.Rewire(c, func(netip.AddrPort) netip.AddrPort { return netip.MustParseAddrPort(to) })
 				_, err := c.Get(t.Context(), address, nil)
-				wantRefused(t, err)
+				wantRefused(t, address, err)
 				if w.reached.Load() != 0 || netguard.Passing(err) {
 					t.Errorf("reached %d times; %s", w.reached.Load(), w.audit.String())
 				}

@@ -44,7 +44,7 @@ func (s state) percent() (int64, bool) {
 
 // fields returns the parts of a line, the most important ones first.
 func (s state) fields() []string {
-	all := []string{fmt.Sprintf("%-8s %s", s.phase, s.mark()), s.objects(), s.size(), speed(s.rate), s.left.String()}
+	all := []string{fmt.Sprintf("%-9s %s", s.phase, s.mark()), s.objects(), s.size(), speed(s.rate), s.left.String()}
 	if s.ended {
 		all[4] = "in " + plain.Duration(s.elapsed)
 	}

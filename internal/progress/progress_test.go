@@ -55,18 +55,18 @@ func TestPlain(t *testing.T) {
 		}
 		synctest.Wait()
 		equal(t, out.take(), ""+
-			"pack      32 %  400/1,204 objects  32.0 of 100 MB  6.4 MB/s  9–13 s left\n"+
-			"pack      72 %  900/1,204 objects  72.0 of 100 MB  7.2 MB/s  3–6 s left\n")
+			"pack       32 %  400/1,204 objects  32.0 of 100 MB  6.4 MB/s  9–13 s left\n"+
+			"pack       72 %  900/1,204 objects  72.0 of 100 MB  7.2 MB/s  3–6 s left\n")
 		r.Note("2 objects are gone")
 		r.Add(104, 12e6)
 		r.Phase("assemble", 0, 0)
-		equal(t, out.take(), "2 objects are gone\npack      done  1,204 objects  100 MB  9.1 MB/s  in 11 s\n")
+		equal(t, out.take(), "2 objects are gone\npack       done  1,204 objects  100 MB  9.1 MB/s  in 11 s\n")
 		time.Sleep(5500 * time.Millisecond)
 		synctest.Wait()
-		equal(t, out.take(), "assemble     …\n")
+		equal(t, out.take(), "assemble      …\n")
 		r.Done()
 		r.Done()
-		equal(t, out.take(), "assemble  done  in 5.5 s\n")
+		equal(t, out.take(), "assemble   done  in 5.5 s\n")
 		r.Add(1, 1)
 	})
 }
@@ -79,7 +79,7 @@ func TestPlainEndsShort(t *testing.T) {
 		time.Sleep(time.Second)
 		r.Add(41, 28.6e6)
 		r.Done()
-		equal(t, out.take(), "put      ended  41/65 objects  28.6 of 46.1 MB  29 MB/s  in 1.0 s\n")
+		equal(t, out.take(), "put       ended  41/65 objects  28.6 of 46.1 MB  29 MB/s  in 1.0 s\n")
 	})
 }
 
@@ -105,12 +105,12 @@ func TestLive(t *testing.T) {
 		if first, _, _ := strings.Cut(text, "\r"); strings.Contains(first, "left") {
 			t.Errorf("the first line knows the time left: %q", first)
 		}
-		equal(t, last(text), "pack      60 %  40/65 objects  28.0 of 46.1 MB  7.0 MB/s  2–3 s left")
+		equal(t, last(text), "pack       60 %  40/65 objects  28.0 of 46.1 MB  7.0 MB/s  2–3 s left")
 
 		width.Store(40)
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
-		equal(t, last(out.take()), "pack      62 %  41/65 objects")
+		equal(t, last(out.take()), "pack       62 %  41/65 objects")
 		width.Store(5)
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
@@ -118,9 +118,9 @@ func TestLive(t *testing.T) {
 
 		width.Store(40)
 		r.Note("odd \x1b[31mname")
-		equal(t, out.take(), "\r\x1b[Kodd \\x1b[31mname\npack      62 %  41/65 objects")
+		equal(t, out.take(), "\r\x1b[Kodd \\x1b[31mname\npack       62 %  41/65 objects")
 		r.Done()
-		equal(t, out.take(), "\r\x1b[Kpack     ended  41/65 objects  28.7 of 46.1 MB  6.7 MB/s  in 4.3 s\n")
+		equal(t, out.take(), "\r\x1b[Kpack      ended  41/65 objects  28.7 of 46.1 MB  6.7 MB/s  in 4.3 s\n")
 		r.Note("after")
 		equal(t, out.take(), "after\n")
 	})
@@ -140,10 +140,10 @@ func TestStandstill(t *testing.T) {
 		r.Add(1, 50)
 		time.Sleep(6*time.Second + time.Millisecond)
 		synctest.Wait()
-		equal(t, out.take(), "pack      50 %  1 object  50 of 100 B  10 B/s  4–6 s left\n")
+		equal(t, out.take(), "pack       50 %  1 object  50 of 100 B  10 B/s  4–6 s left\n")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		equal(t, out.take(), "pack      50 %  1 object  50 of 100 B  5 B/s  over 9 s left\n")
+		equal(t, out.take(), "pack       50 %  1 object  50 of 100 B  5 B/s  over 9 s left\n")
 		r.Done()
 	})
 }
@@ -157,7 +157,7 @@ func TestTotalsThatWereTooLow(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		r.Done()
-		equal(t, out.take(), "pack         …  3 objects  3.0 kB  600 B/s\npack      done  3 objects  3.0 kB  600 B/s  in 5.0 s\n")
+		equal(t, out.take(), "pack          …  3 objects  3.0 kB  600 B/s\npack       done  3 objects  3.0 kB  600 B/s  in 5.0 s\n")
 	})
 }
 
@@ -217,7 +217,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	group.Wait()
 	r.Done()
-	if text := out.take(); !strings.Contains(text, "pack      done  800 objects  800 B") {
+	if text := out.take(); !strings.Contains(text, "pack       done  800 objects  800 B") {
 		t.Errorf("the last line is %q", last(text))
 	}
 }
@@ -229,7 +229,10 @@ func TestClock(t *testing.T) {
 	r.Phase("seal", 0, 0)
 	now = now.Add(90 * time.Second)
 	r.Done()
-	equal(t, out.take(), "seal      done  in 1 min 30 s\n")
+	equal(t, out.take(), "seal       done  in 1 min 30 s\n")
+	r.Phase("preflight", 0, 0) // the longest name there is
+	r.Done()
+	equal(t, out.take(), "preflight  done  in 0.0 s\n")
 }
 
 func TestModeFor(t *testing.T) {
@@ -251,7 +254,7 @@ func TestModeFor(t *testing.T) {
 // TestFail: a phase that did not get through says so, also when it is tried again.
 func TestFail(t *testing.T) {
 	for mode, want := range map[progress.Mode]string{
-		progress.Plain: "snapshot failed  in 0.0 s\nsnapshot failed  in 0.0 s\nnotify    done  in 0.0 s\n",
+		progress.Plain: "snapshot  failed  in 0.0 s\nsnapshot  failed  in 0.0 s\nnotify     done  in 0.0 s\n",
 		progress.JSON: `{"message_type":"progress","phase":"snapshot","state":"failed"}
 {"message_type":"progress","phase":"snapshot","state":"failed"}
 {"message_type":"progress","phase":"notify","state":"done"}

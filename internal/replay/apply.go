@@ -5,6 +5,7 @@ import (
 
 	"lifeboat/events"
 	"lifeboat/internal/app/files"
+	"lifeboat/internal/failure"
 )
 
 // What events.Replayed.Next says.
@@ -25,12 +26,10 @@ func (s *Steps) apply(ctx context.Context, r events.Restore) (events.Replayed, d
 	if place.App == nil || !r.Wishes.Documents {
 		return events.Replayed{Next: nextDone}, done{message: "files only"}, nil
 	}
-	sum, err := s.results(ctx, r.ID)
-	if err == nil {
-		err = settled(sum)
-	}
-	if err != nil {
-		return events.Replayed{}, done{}, err
+	if b.about.Kind != "files" { // whose documents refer to nothing
+		if err := s.settled(ctx, r.ID); err != nil {
+			return events.Replayed{}, done{}, err
+		}
 	}
 	s.phase("replay", 0, 0)
 	progress, err := place.App.Replay(ctx, s.replayOf(r, b, only))
@@ -58,6 +57,11 @@ func (s *Steps) reopen(ctx context.Context, r events.Restore) (*subject, Place, 
 	b, err := s.open(ctx, r, plan.Use)
 	if err != nil {
 		return nil, Place{}, nil, err
+	}
+	if now := b.state(); now != plan.State {
+		b.end()
+		return nil, Place{}, nil, failure.New(failure.Conflict, "%s is another one than was checked: it was changed meanwhile", b.name).
+			WithHint("run the same command again: it is checked anew")
 	}
 	b.plan = plan
 	b.as(plan.Kind)

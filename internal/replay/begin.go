@@ -3,10 +3,12 @@ package replay
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"lifeboat/events"
 	"lifeboat/internal/app/files"
@@ -29,25 +31,76 @@ func (s *Steps) begin(ctx context.Context, r events.Restore) (events.RestoreBega
 	if err != nil {
 		return events.RestoreBegan{}, err
 	}
-	held, err := s.take(ctx, r)
-	if held || err != nil {
-		return events.RestoreBegan{Answer: "skip", Restore: r}, err
-	}
 	target, err := s.Targets.Name(r.To)
 	if err != nil {
 		return events.RestoreBegan{}, err
 	}
-	_, _, err = s.catalog().BeginRestore(ctx, catalog.Restore{
+	held, err := s.take(ctx, r)
+	if held || err != nil {
+		return events.RestoreBegan{Answer: "skip", Restore: r}, err
+	}
+	if err := s.record(ctx, r, origin, target); err != nil {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		why := catalog.Failure{Kind: failure.KindOf(err).String(), Message: err.Error(), Hint: failure.HintOf(err)}
+		return events.RestoreBegan{}, errors.Join(err, s.End(after, r, backup.Failed, why))
+	}
+	if r.From.URL != "" { // it is a secret: the states that follow need not hold it
+		if err := (notes{s.Vault, r.ID}).Put(ctx, noteURL, r.From.URL); err != nil {
+			return events.RestoreBegan{}, err
+		}
+		r.From.URL = netguard.Redact(r.From.URL)
+	}
+	return events.RestoreBegan{Answer: "run", Restore: r, Fetched: r.From.URL == ""}, nil
+}
+
+// record makes the place ready for this attempt and writes its record.
+func (s *Steps) record(ctx context.Context, r events.Restore, origin catalog.Origin, target string) error {
+	if err := s.closeLost(ctx, r, target); err != nil {
+		return err
+	}
+	if err := s.clear(ctx, r.ID); err != nil {
+		return err
+	}
+	if err := s.fetchedFrom(ctx, r); err != nil {
+		return err
+	}
+	_, _, err := s.catalog().BeginRestore(ctx, catalog.Restore{
 		ID: r.ID, From: origin, Target: target, Name: r.Wishes.Name, Only: r.Only, Part: part(r), Check: r.Check, DryRun: r.DryRun, Drill: r.To.Drill,
 		Status: backup.InProgress, StartedBy: r.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
 	})
-	if err != nil {
-		return events.RestoreBegan{}, errors.Join(err, s.free(ctx, r))
+	return err
+}
+
+// closeLost ends every other restore into the target that is in progress by its record: the target is ours, so it died
+// without closing itself. The name that it had reserved is free again.
+func (s *Steps) closeLost(ctx context.Context, r events.Restore, target string) error {
+	for lost, err := range s.catalog().Restores(ctx) {
+		if err != nil && failure.KindOf(err) != failure.Corrupt && failure.KindOf(err) != failure.Invalid {
+			return err
+		}
+		if err != nil || lost.ID == r.ID || lost.Target != target || lost.Status != backup.InProgress {
+			continue
+		}
+		if lost.Name != "" {
+			if err := s.catalog().ReleaseName(ctx, target, lost.Name, lost.ID); err != nil {
+				return err
+			}
+		}
+		if err := s.clear(ctx, lost.ID); err != nil {
+			return err
+		}
+		_, err := s.update(ctx, lost.ID, func(record *catalog.Restore) {
+			if record.Status == backup.InProgress {
+				record.Status, record.Finished = backup.Failed, s.Now().UTC()
+				record.Failure = &catalog.Failure{Kind: "lost", Message: "the restore ended without a word: its process was killed, or the machine went down", Hint: "run the same command again: it goes on with what is missing"}
+			}
+		})
+		if err != nil {
+			return err
+		}
 	}
-	if err := s.clear(ctx, r.ID); err != nil {
-		return events.RestoreBegan{}, err
-	}
-	return events.RestoreBegan{Answer: "run", Restore: r, Fetched: r.From.URL == ""}, nil
+	return nil
 }
 
 // part says what is left out of the backup, if anything.
@@ -83,14 +136,21 @@ func (s *Steps) complete(ctx context.Context, r events.Restore) (events.Restore,
 	}
 	words := []string{
 		string(origin.Source), string(origin.Backup), origin.File, origin.URL, origin.Digest,
-		target, r.Wishes.Name, r.Wishes.As, r.Wishes.FolderInto, part(r), strconv.FormatBool(r.Wishes.Rename), strconv.FormatBool(r.DryRun),
+		target, r.Wishes.Name, r.Wishes.As, r.Wishes.FolderInto, part(r), strconv.FormatBool(r.Wishes.Rename),
+	}
+	if b := r.To.Bucket; b != nil {
+		words = append(words, b.Endpoint, b.Layout) // which its name doesn't say
 	}
 	if r.To.Drill && r.ID == "" {
 		words = append(words, s.Now().UTC().String()) // each has a target of its own
 	}
-	id := backup.NewRestoreID(append(words, r.Only...)...)
+	words = append(words, r.Only...)
 	if r.ID == "" || !r.To.Drill {
-		r.ID = id
+		r.ID = backup.NewRestoreID(words...)
+	}
+	if r.DryRun { // has a record of its own, and looks at what the restore itself remembers
+		r.Trial = r.ID
+		r.ID = backup.NewRestoreID(append(words, "dry run")...)
 	}
 	return r, origin, nil
 }
@@ -117,8 +177,25 @@ func (s *Steps) sensible(r events.Restore) error {
 	case strings.ContainsAny(r.Wishes.Name, "/\\\x00\n\r") || r.Wishes.Name == "." || r.Wishes.Name == ".." || len(r.Wishes.Name) > 200:
 		return failure.New(failure.Usage, "%q is no name: it has up to 200 bytes, no slashes and no line breaks", r.Wishes.Name)
 	}
-	_, err := files.ParseGlobs(r.Only)
-	return err
+	if _, err := files.ParseGlobs(r.Only); err != nil {
+		return err
+	}
+	return small(r)
+}
+
+// maxRestore is how large a restore may be as JSON, in bytes: it is in the input of every state.
+const maxRestore = 24 << 10
+
+func small(r events.Restore) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxRestore {
+		return failure.New(failure.Usage, "what is asked of the restore takes %d bytes, %d are allowed", len(data), maxRestore).
+			WithHint("give fewer --only patterns, with wildcards, or a shorter address")
+	}
+	return nil
 }
 
 func count(given ...bool) int {
@@ -160,21 +237,22 @@ func (s *Steps) take(ctx context.Context, r events.Restore) (held bool, err erro
 	if err != nil {
 		return false, err
 	}
-	now := s.Now()
-	lease, there, err := s.catalog().Holder(ctx, name)
-	if err != nil {
-		return false, err
-	}
-	live := there && now.Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
-	if live && lease.Run == backup.ID(r.ID) && lease.Holder != s.Holder {
-		return true, nil
-	}
-	_, err = s.catalog().Acquire(ctx, name, s.lease(r), now, s.Stale)
-	var other catalog.Held
-	if errors.As(err, &other) {
+	_, err = s.catalog().Acquire(ctx, name, s.lease(r), s.Now(), s.Stale)
+	if _, other := errors.AsType[catalog.Held](err); other {
 		return true, nil
 	}
 	return false, err
+}
+
+// elsewhere reports whether another process is at the same restore.
+func (s *Steps) elsewhere(ctx context.Context, r events.Restore) (bool, error) {
+	name, err := s.leaseOf(r)
+	if err != nil {
+		return false, nil // nobody can be at it
+	}
+	lease, there, err := s.catalog().Holder(ctx, name)
+	live := there && s.Now().Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
+	return live && lease.Run != s.lease(r).Run && strings.HasPrefix(string(lease.Run), string(r.ID)+" "), err
 }
 
 // free gives the target back.
@@ -183,7 +261,7 @@ func (s *Steps) free(ctx context.Context, r events.Restore) error {
 	if err != nil {
 		return err
 	}
-	return s.catalog().Release(ctx, name, backup.ID(r.ID))
+	return s.catalog().Release(ctx, name, s.lease(r).Run)
 }
 
 // clear removes what an earlier attempt planned and put; what the target remembers of it stays.

@@ -4,52 +4,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
 	"lifeboat/internal/app/files"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
-	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/vault"
 )
 
-// confirm looks at the target again, and closes the record.
+// confirm looks at the target again, and closes the record. Where an earlier call has closed it and was not heard, what
+// it needed is gone already, and what it left is done.
 func (s *Steps) confirm(ctx context.Context, r events.Restore) (events.Confirmed, done, error) {
-	b, place, only, err := s.reopen(ctx, r)
+	record, err := s.catalog().Restore(ctx, r.ID)
 	if err != nil {
 		return events.Confirmed{}, done{}, err
+	}
+	d := done{over: true}
+	if !record.Status.Good() {
+		if record, d, err = s.compared(ctx, r); err != nil {
+			return events.Confirmed{}, done{}, err
+		}
+	}
+	err = s.drilled(ctx, record)
+	return events.Confirmed{Status: record.Status}, d, errors.Join(err, s.tidy(ctx, r))
+}
+
+// compared finishes the files, looks at the target and closes the record.
+func (s *Steps) compared(ctx context.Context, r events.Restore) (catalog.Restore, done, error) {
+	b, place, only, err := s.reopen(ctx, r)
+	if err != nil {
+		return catalog.Restore{}, done{}, err
 	}
 	defer b.end()
 	defer place.Close()
 	s.phase("confirm", 0, 0)
 	if err := s.finish(ctx, r, b, place, only); err != nil {
-		return events.Confirmed{}, done{}, err
+		return catalog.Restore{}, done{}, err
 	}
 	sum, err := s.results(ctx, r.ID)
 	if err != nil {
-		return events.Confirmed{}, done{}, err
+		return catalog.Restore{}, done{}, err
 	}
 	var seen *app.Confirmation
 	if place.App != nil {
 		confirmation, err := place.App.Confirm(ctx, s.replayOf(r, b, only))
 		if err != nil {
-			return events.Confirmed{}, done{}, err
+			return catalog.Restore{}, done{}, err
 		}
 		seen = &confirmation
 	}
 	record, err := s.close(ctx, r, sum, seen)
-	if err != nil {
-		return events.Confirmed{}, done{}, err
-	}
-	if r.To.Drill && record.Status == backup.Completed {
-		err = s.drilled(ctx, record)
-	}
-	d := done{message: fmt.Sprintf("%s; %s of files written", record.Status, plain.Size(sum.Bytes))}
-	return events.Confirmed{Status: record.Status}, d, errors.Join(err, s.tidy(ctx, r))
+	d := done{message: fmt.Sprintf("%s; %s of files written", record.Status, plain.Size(sum.Bytes)), over: true}
+	return record, d, err
 }
 
 // finish gives folders their times and modes, under the names that the plan gave them.
@@ -112,7 +123,7 @@ func hasFinding(record *catalog.Restore, f app.Finding) bool {
 		return false
 	}
 	for _, g := range record.Forecast.Findings {
-		if g.Severity == f.Severity && g.Kind == f.Kind && g.Item == f.Item {
+		if g.Severity == f.Severity && g.Kind == f.Kind && g.Item == f.Item && (f.Severity == app.Note || g.Message == f.Message) {
 			return true
 		}
 	}
@@ -126,9 +137,19 @@ func end(record catalog.Restore) backup.Status {
 	return backup.Completed
 }
 
+// Proves reports whether a restore proves its backup: a drill of all of it, from its packs, signed with a known key, whose
+// target was looked at and lacked nothing.
+func Proves(record catalog.Restore) bool {
+	from := record.From
+	archived := slices.ContainsFunc(record.Notes, func(f app.Finding) bool { return f.Kind == NoteArchive })
+	asserted := record.Confirmation != nil && len(record.Confirmation.Asserted) > 0
+	return record.Drill && record.Status == backup.Completed && from.Backup != "" && from.File == "" && from.URL == "" &&
+		!archived && record.Part == "" && len(record.Only) == 0 && asserted && record.Signature == string(manifest.Authenticated)
+}
+
 // drilled writes into the record of a backup that it was restored and asserted.
 func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
-	if record.From.Backup == "" || record.From.File != "" || record.From.URL != "" {
+	if !Proves(record) {
 		return nil
 	}
 	_, err := s.catalog().Update(ctx, record.From.Source, record.From.Backup, func(b *catalog.Record) error {
@@ -139,13 +160,10 @@ func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
 	return err
 }
 
-// tidy removes what only the restore needed, and gives the target back. What the target remembers stays.
+// tidy removes what only the restore needed. What the target remembers stays.
 func (s *Steps) tidy(ctx context.Context, r events.Restore) error {
-	err := s.clear(ctx, r.ID)
-	if r.From.URL != "" {
-		if gone := s.Vault.Delete(ctx, vault.Incoming(r.ID)); failure.KindOf(gone) != failure.NotFound {
-			err = errors.Join(err, gone)
-		}
+	if r.To.Drill || r.DryRun { // there is nothing to remember
+		return errors.Join(s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
 	}
-	return errors.Join(err, s.free(ctx, r))
+	return errors.Join(s.clear(ctx, r.ID), s.forget(ctx, r), s.forgetURL(ctx, r))
 }

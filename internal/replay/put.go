@@ -2,10 +2,13 @@ package replay
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"maps"
 	"slices"
 
@@ -61,6 +64,9 @@ func (s *Steps) put(ctx context.Context, r events.Restore, batch *events.Batch) 
 	if err != nil {
 		return nil, done{}, err
 	}
+	if to == nil {
+		return nil, done{}, failure.New(failure.Internal, "there are files to put, and no place for them")
+	}
 	defer to.Close()
 	if batch.Batch == 0 {
 		s.phase("restore", b.plan.Items, b.plan.Bytes)
@@ -73,60 +79,63 @@ func (s *Steps) put(ctx context.Context, r events.Restore, batch *events.Batch) 
 	return map[string]int{"batch": batch.Batch}, d, err
 }
 
-// units reads the units of a batch and does each.
+// units reads the units of a batch, all at once since doing them may take an hour, and does each.
 func (s *Steps) units(ctx context.Context, id backup.RestoreID, batch events.Batch, do func(context.Context, restore.Unit) error) error {
-	body, _, err := s.Vault.Open(ctx, workKey(id, "plan/units.jsonl"), batch.Offset, batch.Length)
+	data, err := s.planned(ctx, id, batch)
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	input := bufio.NewReaderSize(body, 256<<10)
 	group, working := errgroup.WithContext(ctx)
 	group.SetLimit(underWay)
 	var bad error
-	for working.Err() == nil {
-		line, err := input.ReadBytes('\n')
-		if err == io.EOF && len(line) == 0 {
+	for line := range bytes.Lines(data) {
+		var u restore.Unit
+		if err := json.Unmarshal(line, &u); err != nil {
+			bad = failure.New(failure.Corrupt, "read the plan of the restore: %w", err)
 			break
 		}
-		var u restore.Unit
-		if err == nil || err == io.EOF {
-			err = json.Unmarshal(line, &u)
-		}
-		if err != nil {
-			bad = failure.New(failure.Corrupt, "read the plan of the restore: %w", err)
+		if working.Err() != nil {
 			break
 		}
 		group.Go(func() error { return do(working, u) })
 	}
-	if err := group.Wait(); err != nil {
-		return err
-	}
-	return bad
+	return errors.Join(group.Wait(), bad, ctx.Err())
 }
 
-// result stores what became of a batch. What an earlier call of this attempt has written is still written.
+// planned reads the part of the plan that a batch is.
+func (s *Steps) planned(ctx context.Context, id backup.RestoreID, batch events.Batch) ([]byte, error) {
+	body, _, err := s.Vault.Open(ctx, workKey(id, "plan/units.jsonl"), batch.Offset, batch.Length)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return io.ReadAll(body)
+}
+
+// result stores what became of a batch. What an earlier call of this attempt has written counts as written, and not as
+// found there.
 func (s *Steps) result(ctx context.Context, id backup.RestoreID, batch int, r restore.Result) (restore.Result, error) {
 	key := workKey(id, fmt.Sprintf("put/%d.json", batch))
 	var before restore.Result
-	if _, err := s.Vault.GetJSON(ctx, key, &before); err == nil {
-		r.Existing = max(r.Existing-before.Written, 0)
-		r.Written, r.Bytes = r.Written+before.Written, r.Bytes+before.Bytes
-		r.Spliced, r.SplicedBytes = r.Spliced+before.Spliced, r.SplicedBytes+before.SplicedBytes
+	_, err := s.Vault.GetJSON(ctx, key, &before)
+	switch {
+	case err == nil:
+		existing := min(r.Existing, before.Existing)
+		r.Written, r.Existing = r.Written+r.Existing-existing, existing
+		r.Bytes += before.Bytes
+		r.Spliced, r.SplicedBytes = min(r.Spliced+before.Spliced, r.Written), r.SplicedBytes+before.SplicedBytes
+	case failure.KindOf(err) != failure.NotFound:
+		return r, err
 	}
-	_, err := s.Vault.PutJSON(ctx, key, r, vault.Always())
+	_, err = s.Vault.PutJSON(ctx, key, r, vault.Always())
 	return r, err
 }
 
 // results sums up all batches.
 func (s *Steps) results(ctx context.Context, id backup.RestoreID) (restore.Result, error) {
 	var sum restore.Result
-	for info, err := range s.Vault.List(ctx, workKey(id, "put/")) {
+	for r, err := range s.parts(ctx, id) {
 		if err != nil {
-			return sum, err
-		}
-		var r restore.Result
-		if _, err := s.Vault.GetJSON(ctx, info.Key, &r); err != nil {
 			return sum, err
 		}
 		sum.Add(r)
@@ -134,18 +143,49 @@ func (s *Steps) results(ctx context.Context, id backup.RestoreID) (restore.Resul
 	return sum, nil
 }
 
+// parts yields what became of each batch.
+func (s *Steps) parts(ctx context.Context, id backup.RestoreID) iter.Seq2[restore.Result, error] {
+	return func(yield func(restore.Result, error) bool) {
+		for info, err := range s.Vault.List(ctx, workKey(id, "put/")) {
+			var r restore.Result
+			if err == nil {
+				_, err = s.Vault.GetJSON(ctx, info.Key, &r)
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
 // settled refuses to go on with files that would not be what the documents say: another one has the name, or the bytes
 // are wrong.
+func (s *Steps) settled(ctx context.Context, id backup.RestoreID) error {
+	for r, err := range s.parts(ctx, id) { // each part keeps its own first problems, the sum only those of the first parts
+		if err == nil {
+			err = settled(r)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func settled(r restore.Result) error {
 	for _, f := range r.Problems {
 		switch f.Kind {
 		case "conflict":
-			return failure.New(failure.Conflict, "%s %s in the target %s", plain.Text(f.Item), f.Message, more(r.Total)).
+			return failure.New(failure.Conflict, "in the target, %s %s%s", plain.Text(f.Item), f.Message, more(r.Total)).
 				WithHint("nothing of the application's data was brought in yet; move what is in the way, then run the same command again")
 		case "corrupt":
-			return failure.New(failure.Corrupt, "%s: %s %s", plain.Text(f.Item), f.Message, more(r.Total)).
+			return failure.New(failure.Corrupt, "%s: %s%s", plain.Text(f.Item), f.Message, more(r.Total)).
 				WithHint("nothing of the application's data was brought in; restore another backup")
 		}
+	}
+	if r.Total > len(r.Problems) {
+		return failure.New(failure.Exhausted, "%s files could not be written, more than are looked through for conflicts", plain.Number(int64(r.Total))).
+			WithHint("nothing of the application's data was brought in; restore into a folder to see them all: --to dir:PATH")
 	}
 	return nil
 }
@@ -154,11 +194,15 @@ func more(total int) string {
 	if total < 2 {
 		return ""
 	}
-	return fmt.Sprintf("(and %d more)", total-1)
+	return fmt.Sprintf(" (and %d more)", total-1)
 }
 
-// found stores what was found wrong outside of the batches.
+// found stores what was found wrong outside of the batches. What an earlier call has found stays: the next one doesn't
+// find it again.
 func (s *Steps) found(ctx context.Context, id backup.RestoreID, name string, r restore.Result) error {
+	if r.Total == 0 {
+		return nil
+	}
 	problems := restore.Result{Problems: r.Problems, Total: r.Total}
 	_, err := s.Vault.PutJSON(ctx, workKey(id, "put/"+name+".json"), problems, vault.Always())
 	return err

@@ -14,14 +14,21 @@ import (
 // release ends a restore that failed: its record says why, its name and its target are free again. What it fetched and
 // what the target remembers stays: the same restore goes on with it.
 func (s *Steps) release(ctx context.Context, r events.Restore, caught *events.Error) error {
+	if whole, _, err := s.complete(ctx, r); r.ID == "" && err == nil { // begin has not answered
+		r = whole
+	}
 	kind, message, hint := step.Reason(caught)
 	return s.End(ctx, r, backup.Failed, catalog.Failure{Kind: kind.String(), Message: message, Hint: hint})
 }
 
-// End closes the record of a restore that did not complete, if it is still open, and gives back what it holds.
+// End closes the record of a restore that did not complete, if it is still open, and gives back what it holds. Where
+// another process is at the same restore, all of that is the other's.
 func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status, why catalog.Failure) error {
 	if r.ID == "" {
 		return nil // it failed before it began
+	}
+	if other, err := s.elsewhere(ctx, r); other || err != nil {
+		return err
 	}
 	_, err := s.update(ctx, r.ID, func(record *catalog.Restore) {
 		if record.Status == backup.InProgress || record.Status == backup.Canceled {
@@ -38,5 +45,5 @@ func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status,
 		}
 		err = errors.Join(err, nameErr)
 	}
-	return errors.Join(err, s.free(ctx, r))
+	return errors.Join(err, s.clear(ctx, r.ID), s.forgetURL(ctx, r), s.free(ctx, r))
 }

@@ -3,6 +3,8 @@
 //	begin.go → fetch.go (from a URL) → check.go → reserve.go → put.go → apply.go (replay) → confirm.go → notify.go;
 //	release.go after any failure
 //
+// What check rests on is beside it: subject.go opens what is restored, prove.go proves it, plan.go divides the work.
+//
 // A step takes a reference and returns a reference. Nothing is written to the target before check has read or proven
 // every byte. Every step may be repeated, at any point of its work, by another process: files that are there with the
 // right bytes are left alone, and a target remembers in its notes what it did. A restore that was interrupted is begun
@@ -13,19 +15,21 @@
 //	plan/units.jsonl     one restore.Unit a line, batch after batch
 //	plan/batches.jsonl   one events.Batch a line, for the Map of many
 //	plan/plan.json       planFile
-//	put/<n>.json         putFile: what became of batch n
-//	notes/<name>.json    what the target remembers, across attempts
+//	plan/folders.jsonl   the directories and their names in the target
+//	put/<n>.json         restore.Result: what became of batch n
+//	notes/<name>.json    what the target remembers, across attempts; some are of this package (notes.go)
+//
+// All but the notes go with the attempt.
 package replay
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 	"time"
 
 	"lifeboat/events"
@@ -53,9 +57,6 @@ type Steps struct {
 	Version  string                   // of this program
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
-
-	mutex  sync.Mutex
-	checks map[backup.RestoreID]bool // that this process has done from beginning to end
 }
 
 // Targets opens what a restore writes to.
@@ -132,7 +133,11 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 	answer, done, err := s.dispatch(working, request)
 	stop()
 	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
-		err = failure.New(failure.Conflict, "another restore has taken the target over")
+		err = failure.New(failure.Conflict, "another restore has taken the target over").
+			WithHint("wait until it has ended, then run the same command again")
+	}
+	if err == nil && done.over { // not earlier: the lease was renewed until now
+		err = s.free(ctx, request.Restore)
 	}
 	s.logStep(ctx, request, began, done, err)
 	if err != nil {
@@ -160,11 +165,13 @@ func known(function string, request events.RestoreRequest) error {
 type done struct {
 	items, bytes int64
 	message      string
+	over         bool // the restore has ended: its target is free
 }
 
 func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer any, d done, err error) {
 	switch r.Step {
 	case "begin":
+		r.Restore.Execution = cmp.Or(r.Restore.Execution, r.Execution)
 		answer, err = s.begin(ctx, r.Restore)
 	case "fetch":
 		answer, d, err = s.fetch(ctx, r.Restore, r.Fetch)
@@ -179,6 +186,7 @@ func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer a
 	case "confirm":
 		answer, d, err = s.confirm(ctx, r.Restore)
 	case "release":
+		r.Restore.Execution = cmp.Or(r.Restore.Execution, r.Execution)
 		answer, err = struct{}{}, s.release(ctx, r.Restore, r.Error)
 	default:
 		answer, err = struct{}{}, s.notify(ctx, r.Restore.ID)
@@ -228,8 +236,13 @@ func (s *Steps) add(items, bytes int64) {
 	}
 }
 
+// lease is held by one restore in one process: the same restore in another one is another run.
 func (s *Steps) lease(r events.Restore) catalog.Lease {
-	return catalog.Lease{Run: backup.ID(r.ID), Holder: s.Holder}
+	holder := s.Holder
+	if r.Execution != "" {
+		holder += " " + r.Execution // in a Lambda function all have one holder
+	}
+	return catalog.Lease{Run: backup.ID(string(r.ID) + " " + holder), Holder: holder}
 }
 
 // leaseOf returns what the restore holds while it works: its target.
@@ -257,27 +270,4 @@ func (s *Steps) update(ctx context.Context, id backup.RestoreID, change func(*ca
 		change(r)
 		return nil
 	})
-}
-
-// notes keeps what a target remembers of a restore.
-type notes struct {
-	vault *vault.Vault
-	id    backup.RestoreID
-}
-
-func (n notes) key(name string) vault.Key {
-	return vault.RestoreWork(n.id, fmt.Sprintf("notes/%s.json", name))
-}
-
-func (n notes) Get(ctx context.Context, name string, value any) (bool, error) {
-	_, err := n.vault.GetJSON(ctx, n.key(name), value)
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (n notes) Put(ctx context.Context, name string, value any) error {
-	_, err := n.vault.PutJSON(ctx, n.key(name), value, vault.Always())
-	return err
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"sync"
@@ -27,6 +26,7 @@ import (
 // incoming/, of lifeboat or of another program.
 type subject struct {
 	about   Backup
+	path    string           // of a file; "" of what lies in the vault
 	id      backup.ID        // "" of an archive of another program
 	image   verify.Image     // nil for an archive of another program
 	foreign *foreign.Archive // nil for one of lifeboat
@@ -121,7 +121,7 @@ func openFile(ctx context.Context, path string, plain bool) (*subject, error) {
 	if err != nil {
 		return openForeignFile(ctx, path, plain, err)
 	}
-	b := &subject{close: func() { file.Close() }, name: path, bytes: func() restore.Bytes { return restore.FileBytes(image) }}
+	b := &subject{close: func() { file.Close() }, name: path, path: path, bytes: func() restore.Bytes { return restore.FileBytes(image) }}
 	if err := b.of(ctx, image); err != nil {
 		b.close()
 		return nil, err
@@ -146,12 +146,9 @@ func openForeignFile(ctx context.Context, path string, plain bool, own error) (*
 	a, err := foreign.Open(ctx, file, info.Size(), path)
 	if err != nil {
 		file.Close()
-		if errors.Is(err, foreign.ErrOwn) {
-			err = own
-		}
-		return nil, err
+		return nil, changed(err, own)
 	}
-	b := &subject{close: func() { file.Close() }, name: path}
+	b := &subject{close: func() { file.Close() }, name: path, path: path}
 	b.ofForeign(a, plain, func() restore.Bytes { return restore.ReaderBytes(file, b.spot) })
 	return b, nil
 }
@@ -160,6 +157,15 @@ func openForeignFile(ctx context.Context, path string, plain bool, own error) (*
 func perhapsForeign(own error) bool {
 	kind := failure.KindOf(own)
 	return kind == failure.Corrupt || kind == failure.Invalid
+}
+
+// changed chooses between two errors about an archive that is neither lifeboat's nor another program's: where it has
+// entries of lifeboat's, its own reader may say better what was changed, but not that it is none.
+func changed(err, own error) error {
+	if errors.Is(err, foreign.ErrOwn) && failure.KindOf(own) == failure.Corrupt {
+		return own
+	}
+	return err
 }
 
 // ofForeign completes a subject from an archive of another program. What goes to a folder or a bucket keeps the names
@@ -184,7 +190,7 @@ func (b *subject) learn() {
 // as makes of a foreign archive what its check has found it to be, without reading it again: it may be of no kind after
 // all.
 func (b *subject) as(kind string) {
-	if b.foreign != nil && b.foreign.Kind != kind {
+	if b.foreign != nil && !b.plain && b.foreign.Kind != kind {
 		plain := b.foreign.Plain()
 		b.foreign = plain
 		b.entries = func(context.Context) iter.Seq2[manifest.Entry, error] { return plain.Entries() }
@@ -215,11 +221,8 @@ func (s *Steps) openIncoming(ctx context.Context, id backup.RestoreID, plain boo
 		return nil, own
 	}
 	a, err := foreign.Open(ctx, &blocks{ctx: ctx, vault: s.Vault, key: key, size: info.Size}, info.Size, b.name)
-	if errors.Is(err, foreign.ErrOwn) {
-		err = own
-	}
 	if err != nil {
-		return nil, err
+		return nil, changed(err, own)
 	}
 	b.ofForeign(a, plain, func() restore.Bytes { return restore.ObjectBytes(s.Vault, key, info.Size, b.spot) })
 	return b, nil
@@ -257,6 +260,17 @@ func (b *subject) digest() string {
 
 // split reports whether the archive is one in volumes, of which each is signed by itself.
 func (b *subject) split() bool { return b.image != nil && b.digest() == "" }
+
+// state tells whether what is opened is what was checked: its digest and, of a file, its size and time.
+func (b *subject) state() string {
+	state := b.digest()
+	if b.path != "" {
+		if info, err := os.Stat(b.path); err == nil {
+			state += fmt.Sprintf(" %d %d", info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	return state
+}
 
 // signer returns the id of the key that signed what is restored; "" where nobody did.
 func (b *subject) signer() string {
@@ -312,125 +326,9 @@ func item(e manifest.Entry, chosen bool) app.Item {
 	return i
 }
 
-// content opens one entry by its path. Entries that are asked for in the order of the archive are found at once.
-func (b *subject) content(ctx context.Context, path string) (io.ReadCloser, error) {
-	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	for range 2 {
-		if b.cursor == nil {
-			b.cursor = b.walk()
-		}
-		e, at, found, err := b.cursor.find(path)
-		if err != nil {
-			b.rewind()
-			return nil, err
-		}
-		if found {
-			return restore.Content(ctx, b.cursor.bytes, e, at)
-		}
-		b.rewind()
-	}
-	return nil, failure.New(failure.NotFound, "%s holds no %q", b.name, path)
-}
-
-func (b *subject) rewind() {
-	if b.cursor != nil {
-		b.cursor.stop()
-		b.cursor = nil
-	}
-}
-
-// cursor walks over the entries and where they lie.
-type cursor struct {
-	bytes restore.Bytes
-	next  func() (manifest.Entry, error, bool)
-	stop  func()
-}
-
-func (b *subject) walk() *cursor {
-	// the walk outlives the call that begins it: it must not end with that one's context
-	next, stop := iter.Pull2(b.entries(context.WithoutCancel(context.Background())))
-	return &cursor{b.bytes(), next, stop}
-}
-
-func (c *cursor) find(path string) (manifest.Entry, restore.Spot, bool, error) {
-	for {
-		e, err, ok := c.next()
-		if !ok || err != nil {
-			return e, restore.Spot{}, false, err
-		}
-		at, err := c.bytes.Locate(e)
-		if err != nil {
-			return e, at, false, err
-		}
-		if e.Path == path {
-			return e, at, true, nil
-		}
-	}
-}
-
 func (b *subject) end() {
-	b.rewind()
-	b.close()
-}
-
-// blocks reads an object of the vault at any place, a block at a time.
-type blocks struct {
-	ctx   context.Context // of the step that reads
-	vault *vault.Vault
-	key   vault.Key
-	size  int64
-
-	mutex sync.Mutex
-	kept  map[int64][]byte
-	order []int64
-}
-
-const (
-	blockSize = 1 << 20 // bytes
-	blockKept = 16
-)
-
-func (b *blocks) ReadAt(p []byte, offset int64) (int, error) {
-	n := 0
-	for n < len(p) {
-		at := offset + int64(n)
-		if at >= b.size {
-			return n, io.EOF
-		}
-		block, err := b.block(at / blockSize)
-		if err != nil {
-			return n, err
-		}
-		n += copy(p[n:], block[at%blockSize:])
-	}
-	return n, nil
-}
-
-func (b *blocks) block(number int64) ([]byte, error) {
 	b.mutex.Lock()
-	defer b.mutex.Unlock()
-	if block, ok := b.kept[number]; ok {
-		return block, nil
-	}
-	from := number * blockSize
-	length := min(blockSize, b.size-from)
-	body, _, err := b.vault.Open(b.ctx, b.key, from, length)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	block := make([]byte, length)
-	if _, err := io.ReadFull(body, block); err != nil {
-		return nil, fmt.Errorf("read %s: %w", b.key, err)
-	}
-	if b.kept == nil {
-		b.kept = map[int64][]byte{}
-	}
-	if b.order = append(b.order, number); len(b.order) > blockKept {
-		delete(b.kept, b.order[0])
-		b.order = b.order[1:]
-	}
-	b.kept[number] = block
-	return block, nil
+	b.rewind()
+	b.mutex.Unlock()
+	b.close()
 }

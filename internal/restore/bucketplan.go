@@ -5,6 +5,7 @@ import (
 	"iter"
 	"path"
 	"strings"
+	"unicode/utf8"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/app/files"
@@ -198,7 +199,7 @@ func (n naming) name(e manifest.Entry) string {
 		return e.Path
 	}
 	rest, slash := strings.CutSuffix(strings.TrimPrefix(e.Path, files.Folder), "/")
-	if decoded, err := files.Decode(rest); err == nil {
+	if decoded, err := files.Decode(rest); err == nil && utf8.ValidString(decoded) { // a store can't list other names
 		rest = decoded
 	}
 	if slash {

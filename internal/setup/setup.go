@@ -120,6 +120,18 @@ func Datasource(ctx context.Context, l config.Location) (datasource.Datasource, 
 	return bucket(ctx, *l.Bucket)
 }
 
+// targetDatasource is Datasource for the place of a target, whose errors say so.
+func targetDatasource(ctx context.Context, l config.Location) (datasource.Datasource, error) {
+	if l.Bucket == nil {
+		return datasource.NewFolder(l.Folder, nil).OfTarget(), nil
+	}
+	b, err := bucket(ctx, *l.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return b.OfTarget(), nil
+}
+
 func bucket(ctx context.Context, b config.Bucket) (*datasource.Bucket, error) {
 	store, err := Store(b)
 	if err != nil {

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
@@ -42,9 +43,11 @@ func (t *Targets) Name(to events.To) (string, error) {
 	case to.Drill:
 		return "drill", nil
 	case to.Folder != "":
-		return "dir:" + filepath.Clean(to.Folder), nil
+		folder := filepath.Clean(to.Folder)
+		return "dir:" + folder, t.Config.Apart(config.Location{Folder: folder})
 	case to.Bucket != nil:
-		return bucketOf(*to.Bucket).String(), nil
+		b := bucketOf(*to.Bucket)
+		return b.String(), t.Config.Apart(config.Location{Bucket: &b})
 	}
 	c, err := t.Config.Target(to.Target)
 	return c.Name, err
@@ -64,11 +67,11 @@ func (t *Targets) Open(ctx context.Context, id backup.RestoreID, to events.To, f
 	case to.Drill:
 		return t.openDrill(ctx, id, from)
 	case to.Folder != "":
-		return plainFolder(filepath.Join(to.Folder, wishes.Name), from), plainWishes(wishes)
+		return plainFolder(filepath.Join(to.Folder, wishes.Name), from), PlainWishes(wishes)
 	case to.Bucket != nil:
 		b := bucketOf(*to.Bucket)
 		b.Prefix = strings.Trim(b.Prefix+"/"+wishes.Name, "/")
-		return plainBucket(ctx, t.intoBucket(t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), plainWishes(wishes)
+		return plainBucket(ctx, t.intoBucket(t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), PlainWishes(wishes)
 	}
 	c, err := t.Config.Target(to.Target)
 	if err != nil {
@@ -80,10 +83,26 @@ func (t *Targets) Open(ctx context.Context, id backup.RestoreID, to events.To, f
 	return t.openTarget(ctx, c, from, wishes)
 }
 
-// plainWishes refuses for a folder or a bucket what only applications can do.
-func plainWishes(w app.Wishes) error {
+// PlainWishes refuses for a folder or a bucket what only applications can do.
+func PlainWishes(w app.Wishes) error {
 	if w.As != "" || w.Rename || w.FolderInto != "" {
 		return failure.New(failure.Usage, "--as, --rename and --folder-into are for targets of kind zipline, not for folders and buckets").
+			WithHint("leave them out")
+	}
+	return nil
+}
+
+// Wishes refuses what the application of a target can't do, whatever is restored.
+func Wishes(c config.Target, w app.Wishes) error {
+	switch {
+	case c.Kind != "zipline" && (w.As != "" || w.Rename || w.FolderInto != ""):
+		return failure.New(failure.Usage, "--as, --rename and --folder-into are for targets of kind zipline; %s is of kind %s", c.Name, c.Kind).
+			WithHint("leave them out")
+	case w.Name != "" && w.FolderInto == "":
+		return failure.New(failure.Usage, "--name: what is restored into %s, a %s, has no name of its own", c.Name, c.Kind).
+			WithHint("leave it out; folders, buckets and --folder-into take a name")
+	case w.FolderInto != "" && (w.As != "" || w.Rename):
+		return failure.New(failure.Usage, "--as and --rename are for a whole Zipline: --folder-into brings in no users").
 			WithHint("leave them out")
 	}
 	return nil
@@ -98,14 +117,8 @@ func matches(c config.Target, from replay.Backup, wishes app.Wishes) error {
 	case from.Kind != c.Kind:
 		return failure.New(failure.Invalid, "a backup of kind %s can't be restored into %s, which is of kind %s", from.Kind, c.Name, c.Kind).
 			WithHint("name a target of kind %s, or restore into a folder: --to dir:PATH", from.Kind)
-	case c.Kind != "zipline" && (wishes.As != "" || wishes.Rename || wishes.FolderInto != ""):
-		return failure.New(failure.Usage, "--as, --rename and --folder-into are for targets of kind zipline; %s is of kind %s", c.Name, c.Kind).
-			WithHint("leave them out")
-	case wishes.Name != "" && wishes.FolderInto == "":
-		return failure.New(failure.Usage, "--name: what is restored into %s, a %s, has no name of its own", c.Name, c.Kind).
-			WithHint("leave it out; folders, buckets and --folder-into take a name")
 	}
-	return nil
+	return Wishes(c, wishes)
 }
 
 func (t *Targets) openTarget(ctx context.Context, c config.Target, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
@@ -118,13 +131,16 @@ func (t *Targets) openTarget(ctx context.Context, c config.Target, from replay.B
 		place.App, err = linkding.NewTarget(linkding.TargetOptions{Data: c.Datasource.Folder})
 	case "files":
 		var there datasource.Datasource
-		if there, err = Datasource(ctx, c.Datasource); err == nil {
+		if there, err = targetDatasource(ctx, c.Datasource); err == nil {
 			place.App, err = files.NewTarget(files.TargetOptions{Place: there, Folder: c.Datasource.Folder})
 		}
 	default:
 		err = failure.New(failure.Usage, "targets of kind %s are not served yet", c.Kind)
 	}
 	place.Put = t.into(c.Datasource, from)
+	if folder := c.Datasource.Folder; folder != "" { // it may be made, and goes again if nothing comes of it
+		place.Ready = func(bool) (func(), error) { return readyFolder(folder, true) }
+	}
 	return place, err
 }
 
@@ -133,7 +149,7 @@ func (t *Targets) openZipline(ctx context.Context, c config.Target, from replay.
 	if err != nil {
 		return replay.Place{}, err
 	}
-	there, err := Datasource(ctx, c.Datasource)
+	there, err := targetDatasource(ctx, c.Datasource)
 	if err != nil {
 		return replay.Place{}, err
 	}
@@ -265,7 +281,7 @@ func (d *drill) open(ctx context.Context, from replay.Backup) error {
 	there := datasource.NewFolder(d.folder, nil)
 	var err error
 	switch {
-	case from.Kind == "zipline" && from.Folder == "":
+	case from.Kind == "zipline":
 		return d.openZipline(ctx, from, there)
 	case from.Kind == "linkding":
 		d.place.App, err = linkding.NewTarget(linkding.TargetOptions{Data: d.folder})
@@ -274,7 +290,7 @@ func (d *drill) open(ctx context.Context, from replay.Backup) error {
 	case from.Kind == "":
 		err = failure.New(failure.Invalid, "nothing in the archive says which application it is of").WithHint("restore it into a folder instead")
 	}
-	return err // a folder of Zipline is files and no more: they go into the folder
+	return err
 }
 
 // room is what a drill's Zipline says of its disk. A disk that is full is found when files are put.
@@ -282,20 +298,52 @@ var room = standin.Storage{Total: 1 << 50, Available: 1 << 50}
 
 // openZipline starts the built-in stand-in, which has the rules of a real Zipline's import, on this machine.
 func (d *drill) openZipline(ctx context.Context, from replay.Backup, there datasource.Datasource) error {
-	admin, err := exporter(ctx, from)
-	if err != nil {
+	admin, wishes := "drill", app.Wishes{}
+	var err error
+	if from.Folder != "" {
+		wishes.FolderInto = "root"
+	} else if admin, err = exporter(ctx, from); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	d.server = &http.Server{Handler: standin.New(standin.Options{Admin: admin, Datasource: d.folder, NoRateLimits: true, Storage: room}), ReadHeaderTimeout: time.Minute}
+	token := rand.Text() // others on this machine can reach the port
+	server := standin.New(standin.Options{Admin: admin, Token: token, Datasource: d.folder, NoRateLimits: true, Storage: room})
+	d.server = &http.Server{Handler: server, ReadHeaderTimeout: time.Minute}
 	go func() { _ = d.server.Serve(listener) }()
-	options := zipline.TargetOptions{URL: "http://" + listener.Addr().String(), Token: secret.New(standin.SuperAdminToken), Datasource: there}
-	d.place, err = ziplinePlace(options, intoFolder(d.folder, from), app.Wishes{})
+	options := zipline.TargetOptions{URL: "http://" + listener.Addr().String(), Token: secret.New(token), Datasource: there, Sleep: nap}
+	d.place, err = ziplinePlace(options, intoFolder(d.folder, from), wishes)
+	if err == nil && from.Folder != "" {
+		d.place.App = inRoot{d.place.App}
+	}
 	return err
 }
+
+// inRoot rebuilds a folder at the root, which nobody has asked for.
+type inRoot struct{ app.Target }
+
+func (t inRoot) Preflight(ctx context.Context, r *app.Replay) (app.Forecast, error) {
+	return t.Target.Preflight(ctx, rooted(r))
+}
+
+func (t inRoot) Replay(ctx context.Context, r *app.Replay) (app.Progress, error) {
+	return t.Target.Replay(ctx, rooted(r))
+}
+
+func (t inRoot) Confirm(ctx context.Context, r *app.Replay) (app.Confirmation, error) {
+	return t.Target.Confirm(ctx, rooted(r))
+}
+
+func rooted(r *app.Replay) *app.Replay {
+	there := *r
+	there.Wishes.FolderInto = "root"
+	return &there
+}
+
+// nap doesn't wait: the stand-in of a drill has no limits, and has answered when it is done.
+func nap(ctx context.Context, _ time.Duration) error { return ctx.Err() }
 
 // exporter is the user of Zipline whose token made the export. The stand-in's administrator gets that name, as people do
 // it who set up a new Zipline for their backup.

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/datasource"
@@ -25,7 +26,7 @@ type TargetOptions struct {
 }
 
 // Target is a folder or a bucket that gets files under the names that they had: there is nothing to replay but the
-// files. It implements app.Target. In a folder, a name that no file there can have keeps the spelling of the archive. The
+// files. It implements app.Target. A name that no file or object there can have keeps the spelling of the archive. The
 // documents, which lifeboat has written, are left out; symbolic links stay in them. Memory holds about 40 bytes for each
 // file of the backup or the target, whichever it looks at.
 //
@@ -103,13 +104,22 @@ func (t *Target) name(i app.Item) (string, bool) {
 	if !ok || rest == "" || i.Document || slash != i.Dir {
 		return "", false
 	}
-	if decoded, err := Decode(rest); err == nil && (!t.folder || fileName(decoded)) {
+	if decoded, err := Decode(rest); err == nil && t.takes(decoded) {
 		rest = decoded
 	}
 	if slash {
 		rest += "/"
 	}
 	return rest, true
+}
+
+// takes reports whether the target can have a name; one that it can't have keeps the spelling of the archive. No object's
+// name holds bytes that are no text: a store that takes them can't list them any more.
+func (t *Target) takes(name string) bool {
+	if t.folder {
+		return fileName(name)
+	}
+	return utf8.ValidString(name)
 }
 
 // fileName reports whether a file below a folder can have a name, by the rules of this system.

@@ -35,8 +35,9 @@ func isPage(header http.Header) bool {
 	return kind == "text/html" || kind == "application/xhtml+xml"
 }
 
-// explain maps an answer that is no export to an error: one sentence and what to do next.
-func explain(answer *http.Response, body []byte) error {
+// explain maps an answer that is no export to an error: one sentence and what to do next. Whose settings are meant,
+// "source" or "target", it is told.
+func explain(whose string, answer *http.Response, body []byte) error {
 	var said complaint
 	isJSON := json.Unmarshal(body, &said) == nil
 	words, status := quote(said.Error, answer), answer.StatusCode
@@ -44,13 +45,13 @@ func explain(answer *http.Response, body []byte) error {
 	switch {
 	case status == 401 && !page:
 		return failure.New(failure.Denied, "Zipline refuses the token (%s)", words).
-			WithHint("copy the token of a SUPERADMIN from Zipline's user menu into the source's token, bare, without “Bearer”; a changed CORE_SECRET makes all older tokens invalid")
+			WithHint("copy the token of a SUPERADMIN from Zipline's user menu into the %s's token, bare, without “Bearer”; a changed CORE_SECRET makes all older tokens invalid", whose)
 	case status == 403 && (said.Code == codeAdminOnly || said.Code == codeNotSuperAdmin):
 		return failure.New(failure.Denied, "the token's user may not export the server (%s)", words).
 			WithHint("use the token of a user whose role is SUPERADMIN")
 	case status == 401 || status == 403:
 		return failure.New(failure.Denied, "something in front of Zipline refuses the request (%s)", words).
-			WithHint("let lifeboat pass the proxy or firewall, or name Zipline's own address in the source's url")
+			WithHint("let lifeboat pass the proxy or firewall, or name Zipline's own address in the %s's url", whose)
 	case status == 429:
 		return failure.New(failure.Transient, "Zipline's rate limit does not end (%s)", words).
 			WithHint("run again later")
@@ -67,21 +68,21 @@ func explain(answer *http.Response, body []byte) error {
 		return failure.New(failure.Invalid, "%w (%s)", errQuery, words).
 			WithHint("lifeboat knows Zipline 4.4.0 to 4.6.3: check the version")
 	case page:
-		return errPage(answer)
+		return errPage(whose, answer)
 	case status == 404:
 		return failure.New(failure.Invalid, "there is no export at this address (%s)", words).
-			WithHint("check the source's url; Zipline has a server export since 4.4.0, so upgrade an older one")
+			WithHint("check the %s's url; Zipline has a server export since 4.4.0, so upgrade an older one", whose)
 	case isJSON && said.Error != "":
 		return failure.New(failure.Invalid, "Zipline refuses the export (%s)", words).
 			WithHint("lifeboat knows Zipline 4.4.0 to 4.6.3: check the version, and look into Zipline's log")
 	}
 	return failure.New(failure.Invalid, "the answer is not one of Zipline's (%s)", words).
-		WithHint("check the source's url, and its scheme, http or https")
+		WithHint("check the %s's url, and its scheme, http or https", whose)
 }
 
-func errPage(answer *http.Response) error {
+func errPage(whose string, answer *http.Response) error {
 	return failure.New(failure.Invalid, "this URL answers with a web page (%s), not with Zipline's API", quote("", answer)).
-		WithHint("give the address of Zipline itself in the source's url, without a path such as /dashboard; a proxy in front of it must not ask for a login")
+		WithHint("give the address of Zipline itself in the %s's url, without a path such as /dashboard; a proxy in front of it must not ask for a login", whose)
 }
 
 // quote returns what the server said, escaped and bounded: it may be anybody's.

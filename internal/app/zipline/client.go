@@ -2,6 +2,7 @@ package zipline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ const (
 
 // client asks one Zipline. Every wait of a request is limited: for the answer to start and for each read of it.
 type client struct {
+	side  string // "target", or "" for a source: what errors call the settings that are wrong
 	base  *url.URL
 	token secret.String
 	http  *http.Client
@@ -37,6 +39,8 @@ type client struct {
 	sleep func(context.Context, time.Duration) error
 	now   func() time.Time
 }
+
+func (c *client) whose() string { return cmp.Or(c.side, "source") }
 
 // newHTTP returns a client whose transport limits connecting; the guard of each request limits the rest.
 func newHTTP() *http.Client {
@@ -72,7 +76,7 @@ func (c *client) get(ctx context.Context, query string, headers time.Duration) (
 		}
 		body := c.errorBody(answer)
 		if answer.StatusCode != http.StatusTooManyRequests || waited == maxWaits {
-			return nil, explain(answer, body)
+			return nil, explain(c.whose(), answer, body)
 		}
 		if err := c.sleep(ctx, c.retryAfter(answer.Header)); err != nil {
 			return nil, fmt.Errorf("wait for Zipline's rate limit: %w", err)
@@ -143,13 +147,13 @@ func (c *client) unanswered(ctx context.Context, err error, expired bool, limit 
 			WithHint("check that Zipline runs and isn't overloaded, then run again")
 	case errors.Is(err, errRedirect):
 		return failure.New(failure.Invalid, "%s redirects to another server; the token was not sent there", host).
-			WithHint("put the address that Zipline really has into the source's url")
+			WithHint("put the address that Zipline really has into the %s's url", c.whose())
 	case isTLS(err):
 		return failure.New(failure.Invalid, "no trusted TLS connection to %s: %w", host, err).
 			WithHint("check that the url has the right scheme, http or https, and that this machine trusts the server's certificate")
 	}
 	return failure.New(failure.Transient, "Zipline at %s can't be reached: %w", host, plainly(err)).
-		WithHint("check the source's url, and that Zipline runs and can be reached from this machine")
+		WithHint("check the %s's url, and that Zipline runs and can be reached from this machine", c.whose())
 }
 
 // plainly takes the operation and the addresses out of a network's error: they are said already.

@@ -2,6 +2,7 @@ package zipline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,9 @@ type confirming struct {
 	*Target
 	r        *app.Replay
 	plan     *plan
+	stages   *stages
+	answered bool   // the import was answered: no later run brings in more
+	differ   hashes // what this first Confirm finds other than in the backup
 	compared *comparison
 	report   report
 	counts   []app.Count
@@ -43,6 +47,14 @@ func (t *Target) Confirm(ctx context.Context, r *app.Replay) (app.Confirmation, 
 	if c.plan, err = loadPlan(ctx, r); err != nil {
 		return app.Confirmation{}, err
 	}
+	if c.stages, err = loadStages(ctx, r, c.plan); err != nil {
+		return app.Confirmation{}, err
+	}
+	var s importing
+	if _, err := r.Notes.Get(ctx, importNote, &s); err != nil {
+		return app.Confirmation{}, fmt.Errorf("read the notes of this restore: %w", err)
+	}
+	c.answered = s.Answered
 	if c.compared, err = t.compare(ctx, r, c.plan, c.plan.Metrics); err != nil {
 		return app.Confirmation{}, err
 	}
@@ -51,8 +63,32 @@ func (t *Target) Confirm(ctx context.Context, r *app.Replay) (app.Confirmation, 
 			return app.Confirmation{}, err
 		}
 	}
+	if n := c.plan.Ignored; n != nil {
+		c.report.passedOver(n)
+		c.counts = append(c.counts, app.Count{What: "metrics", Backup: n.Stats, Skip: n.Stats})
+	}
 	c.report.add(note("lost", "", "%s", lostByNature))
-	return c.confirmation(), nil
+	return c.confirmation(), c.remember(ctx)
+}
+
+// remember notes what the first Confirm has found: what a later one finds beyond that was changed since.
+func (c *confirming) remember(ctx context.Context) error {
+	if c.stages.Confirmed {
+		return nil
+	}
+	c.stages.Confirmed, c.stages.Differ = true, c.differ
+	c.stages.Differ.sort()
+	return c.stages.note(ctx, c.r)
+}
+
+// since reports whether something that differs was as in the backup at the first Confirm.
+func (c *confirming) since(array, key string) bool {
+	digest := keyDigest(array, key)
+	if c.stages.Confirmed {
+		return !c.stages.Differ.has(digest)
+	}
+	c.differ = append(c.differ, digest)
+	return false
 }
 
 func (c *confirming) confirmation() app.Confirmation {
@@ -71,9 +107,12 @@ func (c *confirming) rows(ctx context.Context) error {
 		if array == "thumbnails" || array == "metrics" && !c.plan.Metrics {
 			continue
 		}
-		exists := min(sum.exists, sum.same)
+		if n := c.plan.Ignored; n != nil && array == "invites" {
+			c.counts = append(c.counts, app.Count{What: nameOf(array), Backup: n.Invites, Skip: n.Invites})
+			continue
+		}
 		c.counts = append(c.counts, app.Count{
-			What: nameOf(array), Backup: sum.want + left[array], Create: sum.same - exists, Exists: exists,
+			What: nameOf(array), Backup: sum.want + left[array], Create: sum.same - sum.stays, Exists: sum.stays,
 			Skip: sum.want - sum.same + left[array],
 		})
 	}
@@ -105,6 +144,9 @@ func (c *confirming) renamed() {
 			c.report.add(note("renamed", name, "this %s is %s on the target", each.what, quoteName(each.names[name])))
 		}
 	}
+	for _, id := range slices.Sorted(maps.Keys(c.plan.Twins)) {
+		c.report.add(note("renamed", id, "this short URL, whose code another one of the backup has, has the code %s on the target", quoteName(c.plan.Twins[id])))
+	}
 	for id, name := range c.plan.Users {
 		c.report.add(note("renamed", c.compared.backup.users[id].name, "this user is %s on the target", quoteName(name)))
 	}
@@ -116,7 +158,7 @@ func (c *confirming) renamed() {
 
 // name walks the backup again for the names of what is not as it should be.
 func (c *confirming) name(ctx context.Context) error {
-	stuckUsers, metrics := c.fixed(), int64(0)
+	stuckUsers, metrics := c.compared.fixed(), int64(0)
 	v := backupView(c.r, c.plan)
 	twice := map[uint64]bool{}
 	err := v.each(ctx, func(array, key string, traits []trait, row fields) error {
@@ -129,7 +171,7 @@ func (c *confirming) name(ctx context.Context) error {
 			return nil
 		}
 		e := c.compared.index[digest]
-		if _, known := v.users[str(row, "userId")]; !known && (array == "files" || array == "urls") {
+		if _, known := v.users[str(row, "userId")]; !known && (array == "files" || array == "urls") && e.bits&bitExists == 0 {
 			c.report.add(note("ownerless", key, "it had no owner, and is one of %s now", quoteName(c.plan.Admin.Username)))
 		}
 		if e.bits&bitFound == 0 || e.bits&bitSame == 0 {
@@ -138,11 +180,13 @@ func (c *confirming) name(ctx context.Context) error {
 		owner := v.ownerOf(str(row, "userId") + str(row, "inviterId"))
 		switch {
 		case e.bits&bitFound == 0 && stuckUsers[owner]:
-			c.report.add(problem("missing", shown(array, key), "%s: it belongs to %s, a super administrator that an interrupted import has made and no other may delete; to finish, lower that user's role in the database, delete the user in Zipline, and run the restore again", oneOf(array), quoteName(owner)))
+			c.report.add(problem("missing", shown(array, key), "%s: it belongs to %s, a super administrator that an interrupted import has made and no other may delete; to finish, lower that user's role in the database, delete %s in Zipline, and run the restore again", oneOf(array), quoteName(owner), c.firstDelete()))
+		case e.bits&bitFound == 0 && array == "folders" && c.stages.Confirmed && c.elsewhere(owner, row):
+			c.report.add(note("changed", shown(array, key), "the folder was moved or renamed since it came in"))
 		case e.bits&bitFound == 0:
-			c.report.add(problem("missing", shown(array, key), "%s is not on the target; run the restore again, or make it by hand", oneOf(array)))
+			c.report.add(problem("missing", shown(array, key), "%s is not on the target; %s", oneOf(array), c.finish(array)))
 		case e.bits&bitSame == 0:
-			c.other(array, key, traits, c.compared.differ[digest])
+			c.other(array, key, traits, e.bits&bitExists != 0, c.compared.differ[digest])
 		}
 		return nil
 	})
@@ -153,15 +197,34 @@ func (c *confirming) name(ctx context.Context) error {
 	return err
 }
 
-// fixed are the super administrators of the backup that are on the target while something of theirs is missing.
-func (c *confirming) fixed() map[string]bool {
-	fixed := map[string]bool{}
-	for id, u := range c.compared.backup.users {
-		if u.role == "SUPERADMIN" && id != c.plan.Merge {
-			fixed[c.plan.owner(c.compared.backup.users, id)] = true
+// elsewhere reports whether the target has a folder of the owner and date of one of the backup.
+func (c *confirming) elsewhere(owner string, row fields) bool {
+	target, created := c.compared.target, moment(row["createdAt"])
+	for _, f := range target.folders {
+		if f.created == created && target.ownerOf(f.owner) == owner {
+			return true
 		}
 	}
-	return fixed
+	return false
+}
+
+// firstDelete says what has to go before another import can bring a user in.
+func (c *confirming) firstDelete() string {
+	if c.answered {
+		return "that user and all else that this restore has made"
+	}
+	return "the user"
+}
+
+// finish says how a row that is missing can be had after all.
+func (c *confirming) finish(array string) string {
+	switch {
+	case !c.answered || array == "metrics" && !c.stages.Metrics:
+		return "look into Zipline's log for what its import stumbled over, then run the restore again"
+	case array == "files":
+		return "the import is over, and no further run brings it in: take the file out of the backup with `lifeboat get`, and upload it"
+	}
+	return "the import is over, and no further run brings it in: make it by hand, or restore into a Zipline that is empty"
 }
 
 func oneOf(array string) string { return "one of the " + nameOf(array) }
@@ -180,7 +243,7 @@ func shown(array, key string) string {
 }
 
 // other names the fields that differ, never what they hold.
-func (c *confirming) other(array, key string, want, got []trait) {
+func (c *confirming) other(array, key string, want []trait, existed bool, got []trait) {
 	has := map[string]string{}
 	for _, t := range got {
 		has[t.name] = t.value
@@ -197,11 +260,32 @@ func (c *confirming) other(array, key string, want, got []trait) {
 	switch {
 	case got != nil && grown:
 		c.report.add(note("views", shown(array, key), "it was viewed since it came in"))
+	case existed:
+		c.report.add(note("changed", shown(array, key), "%s was on the target before, and stays as it was there; it is other than in the backup: %s", oneOf(array), strings.Join(differ, ", ")))
+	case c.since(array, key):
+		c.report.add(note("changed", shown(array, key), "%s was changed since it came in: %s", oneOf(array), strings.Join(differ, ", ")))
 	case array == "folders" && slices.Equal(differ, []string{"name"}):
-		c.report.add(problem("name", shown(array, key), "the folder is still called %s, because the token may not rename folders of another super administrator, or Zipline trims the name; rename it in Zipline as its owner", quoteName(strings.Trim(has["name"], `"`))))
+		c.report.add(problem("name", shown(array, key), "the folder is still called %s, because %s", quoteName(unquoted(has["name"])), whyStill(unquoted(want[0].value))))
 	default:
 		c.report.add(problem("differs", shown(array, key), "%s is other than in the backup: %s", oneOf(array), strings.Join(differ, ", ")))
 	}
+}
+
+// whyStill says why a folder did not get its name back.
+func whyStill(name string) string {
+	if !settable(name) {
+		return "Zipline sets no name that is blank, or has blanks at its ends; nothing else is other than it was"
+	}
+	return "the token may not rename folders of another super administrator; rename it in Zipline as its owner"
+}
+
+// unquoted returns a text out of its JSON.
+func unquoted(text string) string {
+	var plain string
+	if json.Unmarshal([]byte(text), &plain) != nil {
+		return text
+	}
+	return plain
 }
 
 // settings compares the settings, and says which can't be as they were.
@@ -235,6 +319,8 @@ func (c *confirming) settings(ctx context.Context) error {
 			c.report.add(note("setting", key, "it was left as it is on the target, because %s", stuck[key]))
 		case slices.Contains(overridden, key):
 			c.report.add(note("setting", key, "an environment variable of the target overrides it"))
+		case c.since("settings", key):
+			c.report.add(note("changed", key, "it was changed since this restore has set it"))
 		case why[key] != "":
 			c.report.add(problem("setting", key, "Zipline refuses the value of the backup (%s): set it in Zipline's settings", why[key]))
 		default:

@@ -38,7 +38,7 @@ func (s *Source) countOnly(ctx context.Context) (counts, error) {
 	body = bytes.TrimSpace(body)
 	switch {
 	case bytes.HasPrefix(body, []byte("<")):
-		return nil, errPage(answer)
+		return nil, errPage(s.client.whose(), answer)
 	case !bytes.HasPrefix(body, []byte("{")):
 		return nil, failure.New(failure.Invalid, "the answer is not a JSON object").
 			WithHint("check that the source's url is that of Zipline itself, without a path")

@@ -116,7 +116,7 @@ func (d *decoder) members(what string, each func(key string) error) error {
 	}
 	if token != json.Delim('{') {
 		return failure.New(failure.Invalid, "%s is not a JSON object", what).
-			WithHint("check that the source's url is that of Zipline itself, without a path")
+			WithHint("check that the url in the settings is that of Zipline itself, without a path")
 	}
 	seen := map[string]bool{}
 	for d.json.More() {
@@ -130,7 +130,7 @@ func (d *decoder) members(what string, each func(key string) error) error {
 		}
 		if seen[key] = true; len(seen) > maxOddities {
 			return failure.New(failure.Invalid, "%s holds more than %d keys", what, maxOddities).
-				WithHint("check that the source's url is that of Zipline itself")
+				WithHint("check that the url in the settings is that of Zipline itself")
 		}
 		if err := each(key); err != nil {
 			return err
@@ -220,7 +220,7 @@ func (d *decoder) format() error {
 			WithHint("move the instance to Zipline 4.4.0 or newer first: its importer reads exports of Zipline 3")
 	case "":
 		return failure.New(failure.Invalid, "the export doesn't say which format it has").
-			WithHint("check that the source's url is that of Zipline 4.4.0 or newer")
+			WithHint("check that the url in the settings is that of Zipline 4.4.0 or newer")
 	default:
 		return failure.New(failure.Invalid, "the export has the format %q; lifeboat reads format 4", shorten(version)).
 			WithHint("look for a newer lifeboat that knows this format")

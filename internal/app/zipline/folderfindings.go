@@ -85,6 +85,11 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	if _, err := r.Notes.Get(ctx, noteRefused, &refused); err != nil {
 		return app.Confirmation{}, err
 	}
+	done, err := ended(ctx, r)
+	if err != nil {
+		return app.Confirmation{}, err
+	}
+	top := made[b.wanted[0]] != nil
 	c := app.Confirmation{Asserted: []string{
 		"the folders of the target were listed and compared by name, parent and flags",
 		"the files of each folder were listed and compared by original name, size, type, favorite, limit of views and date of deletion; their bytes were not read again",
@@ -93,7 +98,7 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	for _, f := range b.wanted {
 		if found := compareFolder(f, made[f]); found != nil {
 			folders.Skip++
-			c.Findings = append(c.Findings, *found)
+			c.Findings = append(c.Findings, done.judge(*found, top))
 			continue
 		}
 		folders.Create++
@@ -102,7 +107,7 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	for _, u := range b.files {
 		if found := compareFile(u, there.of[u], refused[u.Path], t.options.Now()); found != nil {
 			counted.Skip++
-			c.Findings = append(c.Findings, *found)
+			c.Findings = append(c.Findings, done.judge(*found, top))
 			continue
 		}
 		counted.Create++
@@ -113,16 +118,21 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 		}
 	}
 	c.Counts = []app.Count{folders, counted}
-	return c, nil
+	if done.Confirmed || !done.Once {
+		return c, nil
+	}
+	done.Confirmed = true
+	done.Differ.sort()
+	return c, r.Notes.Put(ctx, noteDone, done)
 }
 
 func compareFolder(f *treeFolder, made *folderRow) *app.Finding {
 	var found app.Finding
 	switch {
 	case made == nil:
-		found = problem("missing", f.Path, "the folder %q is not in the target; restore again", shorten(f.Name))
+		found = problem("missing", f.Path, "the folder %q is not in the target"+restoreAgain, shorten(f.Name))
 	case made.Public != f.Public || made.Uploads != f.Uploads:
-		found = problem("different", f.Path, "the folder is public: %t, takes uploads: %t; in the backup these are %t and %t; restore again", made.Public, made.Uploads, f.Public, f.Uploads)
+		found = problem("different", f.Path, "the folder is public: %t, takes uploads: %t; in the backup these are %t and %t; set them in Zipline", made.Public, made.Uploads, f.Public, f.Uploads)
 	default:
 		return nil
 	}
@@ -139,7 +149,7 @@ func compareFile(u *upload, there *fileOnTarget, why string, now time.Time) *app
 	case there == nil && why != "":
 		found = problem("refused", u.Path, "the file is not in the target: %s", why)
 	case there == nil:
-		found = problem("missing", u.Path, "the file %q is not in the target; restore again", shorten(u.name))
+		found = problem("missing", u.Path, "the file %q is not in the target"+restoreAgain, shorten(u.name))
 	case len(differs) > 0:
 		found = problem("different", u.Path, "the file differs in the target: %s", strings.Join(differs, "; "))
 	default:

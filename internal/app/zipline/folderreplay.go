@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
@@ -169,9 +170,11 @@ type folderWork struct {
 	most    int64             // bytes that a file may have
 	twins   map[string]string
 	refused map[string]string // by path; why
-	never   string            // how Zipline is told to keep a file for ever; "" where it doesn't know
-	sure    bool              // it does know, or never is ""
-	done    int               // things made in this call
+	before  map[string]string // refused when the restore came to its end before
+	ended   endedNote
+	never   string // how Zipline is told to keep a file for ever; "" where it doesn't know
+	sure    bool   // it does know, or never is ""
+	done    int    // things made in this call
 }
 
 func (w *folderWork) run(ctx context.Context) error {
@@ -185,10 +188,22 @@ func (w *folderWork) run(ctx context.Context) error {
 	if w.made = made; made == nil {
 		w.made = map[*treeFolder]*folderRow{}
 	}
+	if w.ended, err = ended(ctx, w.r); err != nil {
+		return err
+	}
+	if w.ended.Once && w.made[w.b.wanted[0]] == nil {
+		w.ended = endedNote{} // the top folder is gone: all is made anew
+	}
+	if w.ended.All {
+		return nil
+	}
 	if w.twins, err = twinsOf(ctx, w.r); err != nil {
 		return err
 	}
 	if w.most, err = w.largest(ctx); err != nil {
+		return err
+	}
+	if _, err := w.r.Notes.Get(ctx, noteRefused, &w.before); err != nil {
 		return err
 	}
 	w.refused, w.ids = map[string]string{}, map[string]string{}
@@ -202,7 +217,43 @@ func (w *folderWork) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return w.r.Notes.Put(ctx, noteRefused, w.refused)
+	if err := w.r.Notes.Put(ctx, noteRefused, w.refused); err != nil {
+		return err
+	}
+	w.ended.Once, w.ended.All = true, len(w.refused) == 0
+	return w.r.Notes.Put(ctx, noteDone, w.ended)
+}
+
+// endedNote says how far a restore came.
+type endedNote struct {
+	Once bool `json:"once"` // to its end
+	All  bool `json:"all"`  // and Zipline refused nothing
+	// Confirmed is set at the end of the first Confirm; Differ are hashes of the paths that it has found different.
+	Confirmed bool   `json:"confirmed"`
+	Differ    hashes `json:"differ,omitempty"`
+}
+
+// judge makes a note of what was changed since the first Confirm, and says of what is missing how it can be had.
+func (e *endedNote) judge(found app.Finding, top bool) app.Finding {
+	path := digestOf("path", found.Item)
+	switch {
+	case found.Kind == "different" && !e.Confirmed:
+		e.Differ = append(e.Differ, path)
+	case found.Kind == "different" && !e.Differ.has(path):
+		found.Severity, found.Kind = app.Note, "changed"
+	case found.Kind == "missing" && e.All && top:
+		found.Message = strings.TrimSuffix(found.Message, restoreAgain) + "; this restore is done and brings nothing in any more: take it out of the backup with `lifeboat get`, or delete the top folder in the target and restore again"
+	}
+	return found
+}
+
+// restoreAgain ends a message about what the next run brings in.
+const restoreAgain = "; restore again"
+
+// ended reads whether the restore has come to its end before.
+func ended(ctx context.Context, r *app.Replay) (e endedNote, err error) {
+	_, err = r.Notes.Get(ctx, noteDone, &e)
+	return e, err
 }
 
 // begin notes which folders have the name of the top one already: they are not ours.
@@ -241,7 +292,8 @@ func (w *folderWork) soon(ctx context.Context) error {
 // folder makes a folder, or sets its flags right.
 func (w *folderWork) folder(ctx context.Context, f *treeFolder) error {
 	row := w.made[f]
-	if row == nil {
+	there := row != nil
+	if !there {
 		if err := w.soon(ctx); err != nil {
 			return err
 		}
@@ -270,7 +322,7 @@ func (w *folderWork) folder(ctx context.Context, f *treeFolder) error {
 			return err
 		}
 	}
-	if row.Public == f.Public && row.Uploads == f.Uploads {
+	if row.Public == f.Public && row.Uploads == f.Uploads || there && w.ended.Once {
 		return nil
 	}
 	flags := struct {

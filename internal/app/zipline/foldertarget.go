@@ -20,7 +20,8 @@ import (
 // What was done is seen in the target itself, so that a lost answer costs nothing: the note "folder-top" says which
 // folder was made first; a folder below it is known by its name, a file by its original name and size. Files of one
 // folder that have both in common are uploaded under a name of their own, and renamed once the note "folder-twins"
-// has their ids. The note "folder-refused" says what Zipline would not take, and why.
+// has their ids. The note "folder-refused" says what Zipline would not take, and why. The note "folder-done" says that all
+// was brought in once: what people change after that is theirs, as long as the top folder is there.
 //
 // The API cannot carry stored names and dates, views, passwords, owners, nor tags; all files get the token's user.
 type FolderTarget struct {
@@ -46,6 +47,7 @@ const (
 	noteTop     = "folder-top"
 	noteTwins   = "folder-twins"
 	noteRefused = "folder-refused"
+	noteDone    = "folder-done"
 )
 
 // topNote says which folder of the target is the top one.
@@ -108,6 +110,13 @@ func (t *FolderTarget) Preflight(ctx context.Context, r *app.Replay) (app.Foreca
 	files := app.Count{What: "files", Backup: int64(len(b.folderMap.files)), Exists: int64(there.count())}
 	files.Create = int64(len(b.files)-len(large)) - files.Exists
 	files.Skip = files.Backup - files.Exists - files.Create
+	if done, err := ended(ctx, r); err != nil {
+		return app.Forecast{}, err
+	} else if done.All && made[b.wanted[0]] != nil {
+		folders.Skip, folders.Create = folders.Skip+folders.Create, 0
+		files.Skip, files.Create = files.Skip+files.Create, 0
+		f.Findings = append(f.Findings, note("changed", b.wanted[0].Path, "this restore is done: what was changed or deleted in the target since stays as it is"))
+	}
 	f.Counts = []app.Count{folders, files}
 	return f, nil
 }

@@ -415,12 +415,14 @@ func TestFolderLeftOut(t *testing.T) {
 	server.files[0].Favorite = true
 	server.folders[len(server.folders)-1].Public = true
 	server.mutex.Unlock()
-	if c, err = target.Confirm(t.Context(), r); err != nil || len(problems(c.Findings)) != 5 {
-		t.Errorf("changes: %q, %v", problems(c.Findings), err)
+	for range 2 { // another run leaves it as it is
+		if c, err = target.Confirm(t.Context(), r); err != nil || len(problems(c.Findings)) != 3 || len(lines(c.Findings, app.Note, "changed")) != 2 {
+			t.Errorf("changes: %+v, %v", c.Findings, err)
+		}
+		finish(t, target, r)
 	}
-	finish(t, target, r) // and it is set right
-	if c, err = target.Confirm(t.Context(), r); err != nil || len(problems(c.Findings)) != 3 {
-		t.Errorf("changes set right: %q, %v", problems(c.Findings), err)
+	if !server.files[0].Favorite || !server.folders[len(server.folders)-1].Public {
+		t.Error("what somebody has changed was set back")
 	}
 
 	backup.hidden = map[string]bool{"top/a/ok.txt": true, "top/a/large.txt": true, "top/a/tool.exe": true}

@@ -14,6 +14,9 @@ import (
 
 // file uploads a file, or sets right what is there of it. What Zipline refuses about this one file is noted.
 func (w *folderWork) file(ctx context.Context, u *upload, there *fileOnTarget) error {
+	if there != nil && w.ended.Once && w.before[u.Path] == "" {
+		return nil // it was set right before, and what was changed since stays
+	}
 	if there == nil {
 		if u.size > w.most {
 			w.refused[u.Path] = "it is larger than the target takes"

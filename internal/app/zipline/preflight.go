@@ -3,6 +3,8 @@ package zipline
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"lifeboat/internal/app"
@@ -21,6 +23,10 @@ type preflight struct {
 	version  string
 	old      bool // the target decodes the names that it imports
 	taken    map[uint64]bool
+	listed   map[uint64]int64  // hashes of the names in the target's datasource, to sizes
+	bare     map[uint64]int64  // hashes of the names of rows without an object in the backup, to the sizes that they name
+	earlier  map[string]string // plan.Files of an earlier attempt, whose objects may be there
+	stages   *stages
 	usage    map[string]*usage // of users of the backup, by id
 	unchosen int64
 	files    int64 // rows that are restored
@@ -42,9 +48,15 @@ func (t *Target) Preflight(ctx context.Context, r *app.Replay) (app.Forecast, er
 	if err != nil {
 		return app.Forecast{}, err
 	}
-	f := &preflight{Target: t, r: r, plan: newPlan(me, chosen), taken: map[uint64]bool{}, usage: map[string]*usage{}}
+	f := &preflight{Target: t, r: r, plan: newPlan(me, chosen), taken: map[uint64]bool{}, usage: map[string]*usage{}, bare: map[uint64]int64{}}
+	if f.stages, err = loadStages(ctx, r, f.plan); err != nil {
+		return app.Forecast{}, err
+	}
 	if nothingToReplay(r) {
 		return f.objectsOnly(ctx)
+	}
+	if err := f.recognise(ctx); err != nil {
+		return app.Forecast{}, err
 	}
 	begun, err := f.resumed(ctx)
 	if err != nil {
@@ -59,6 +71,7 @@ func (t *Target) Preflight(ctx context.Context, r *app.Replay) (app.Forecast, er
 		err = f.foresee(ctx)
 	}
 	if err == nil {
+		f.compared.index = nil // of many files it is large, and nothing asks for it any more
 		err = f.space(ctx)
 	}
 	if err != nil {
@@ -68,6 +81,36 @@ func (t *Target) Preflight(ctx context.Context, r *app.Replay) (app.Forecast, er
 		return app.Forecast{}, err
 	}
 	return f.forecast(), nil
+}
+
+// recognise finds out whether the backup is of Zipline 3, and what the import of that passes over.
+func (f *preflight) recognise(ctx context.Context) error {
+	legacy, err := legacyExport(ctx, f.r)
+	if err != nil || !legacy {
+		return err
+	}
+	if f.plan.Ignored, err = ignoredOf(ctx, f.r, f.options.Now()); err != nil {
+		return err
+	}
+	f.report.passedOver(f.plan.Ignored)
+	return nil
+}
+
+// passedOver says what an import of version 3 passes over.
+func (r *report) passedOver(n *ignored) {
+	if n.Usable > 0 {
+		r.add(problem("ignored", "invites", "%d invites that can still be used don't come in: Zipline's import of version 3 takes none; make new ones", n.Usable))
+	}
+	if used := n.Invites - n.Usable; used > 0 {
+		r.add(note("ignored", "invites", "%d invites that are used or have expired don't come in", used))
+	}
+	if n.Stats > 0 {
+		r.add(note("ignored", "stats", "%d measurements don't come in: Zipline's import of version 3 takes none", n.Stats))
+	}
+	if n.Embeds > 0 {
+		r.add(note("ignored", "embeds", "the texts for embeds of %d users don't come in: Zipline's import of version 3 takes none", n.Embeds))
+	}
+	r.add(note("ignored", "settings", "Zipline 3 had its settings in its environment: set them in the settings of the target"))
 }
 
 // objectsOnly plans a restore without documents. Names that an import would change are changed here too, so that the
@@ -85,8 +128,11 @@ func (f *preflight) objectsOnly(ctx context.Context) (app.Forecast, error) {
 		}
 		if name := spelled(item.Key, f.old); name != item.Key {
 			f.plan.Files[item.Key] = name
-			f.respelled(item.Key, name)
 		}
+	}
+	f.respell(map[uint64]bool{})
+	for _, from := range slices.Sorted(maps.Keys(f.plan.Files)) {
+		f.respelled(from, f.plan.Files[from])
 	}
 	if err := f.space(ctx); err != nil {
 		return app.Forecast{}, err
@@ -110,22 +156,27 @@ func (f *preflight) resumed(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if p.Admin.ID != f.plan.Admin.ID {
-		return false, failure.New(failure.Conflict, "an earlier attempt of this restore imported as %s, this token is of %s", quoteName(p.Admin.Username), quoteName(f.plan.Admin.Username)).
-			WithHint("use the token of the same administrator as before")
-	}
+	earlier := p.Admin
 	p.Admin = f.plan.Admin
-	if !s.Answered {
-		if _, err := f.settle(ctx); err != nil {
-			return false, err
-		}
-	}
-	c, err := f.compare(ctx, f.r, p, false)
+	c, still, err := f.rest(ctx, f.r, p, s)
 	if err != nil {
 		return false, err
 	}
-	if _, begun := c.missing(); begun == 0 {
+	if !still {
+		return false, failure.New(failure.Transient, "an interrupted import of this restore has not come to rest yet").
+			WithHint("run again in a few minutes")
+	}
+	missing, begun := c.missing()
+	if begun == 0 {
 		return false, nil // the target has nothing of it: all is settled anew
+	}
+	if missing > 0 && !s.Answered && len(c.strangers) > 0 {
+		return false, failure.New(failure.Conflict, "since an earlier attempt of this restore, somebody has made users on the target whose names the backup has: %s", quoteNames(slices.Sorted(maps.Keys(c.strangers)))).
+			WithHint("delete or rename them there, then run again: what the earlier attempt brought in is completed")
+	}
+	if earlier.ID != p.Admin.ID {
+		return false, failure.New(failure.Conflict, "an earlier attempt of this restore imported as %s, this token is of %s", quoteName(earlier.Username), quoteName(p.Admin.Username)).
+			WithHint("use the token of the same administrator as before")
 	}
 	f.plan, f.compared = p, c
 	return true, nil
@@ -158,10 +209,12 @@ func (f *preflight) forecast() app.Forecast {
 	for _, array := range arrays {
 		sum, skipped := f.compared.sum[array], f.report.left[array]
 		count := app.Count{What: nameOf(array), Exists: sum.found, Create: sum.want - sum.found, Skip: skipped, Backup: sum.want + skipped}
-		switch array {
-		case "thumbnails":
+		switch {
+		case array == "invites" && f.plan.Ignored != nil:
+			count = app.Count{What: nameOf(array), Backup: f.plan.Ignored.Invites, Skip: f.plan.Ignored.Invites}
+		case array == "thumbnails":
 			count = app.Count{What: nameOf(array), Backup: f.report.thumbnails, Skip: f.report.thumbnails}
-		case "metrics":
+		case array == "metrics":
 			count = app.Count{What: nameOf(array), Backup: f.metrics, Create: f.metrics}
 			if !f.plan.Metrics {
 				count.Create, count.Skip = 0, f.metrics
@@ -210,13 +263,26 @@ type report struct {
 	thumbnails int64
 }
 
-const maxReport = 200
+// How many findings of one kind are kept, and of those about rows that are missing or other than in the backup: the
+// record of a restore holds them all.
+const (
+	maxReport  = 200
+	maxMissing = 1000
+)
+
+func most(kind string) int {
+	if kind == "missing" || kind == "differs" {
+		return maxMissing
+	}
+	return maxReport
+}
 
 func (r *report) add(finding app.Finding) {
 	if r.kinds == nil {
 		r.kinds = map[string]int{}
 	}
-	if r.kinds[string(finding.Severity)+" "+finding.Kind]++; r.kinds[string(finding.Severity)+" "+finding.Kind] <= maxReport {
+	kind := string(finding.Severity) + " " + finding.Kind
+	if r.kinds[kind]++; r.kinds[kind] <= most(finding.Kind) {
 		r.found = append(r.found, finding)
 	}
 }
@@ -231,11 +297,11 @@ func (r *report) leave(array string, finding app.Finding) {
 }
 
 func (r *report) all() []app.Finding {
-	all := r.found
-	for kind, n := range r.kinds {
-		severity, kind, _ := strings.Cut(kind, " ")
-		if n > maxReport {
-			all = append(all, finding(app.Severity(severity), kind, "", "%d more of this kind", []any{n - maxReport}))
+	all := slices.Clone(r.found)
+	for _, each := range slices.Sorted(maps.Keys(r.kinds)) {
+		severity, kind, _ := strings.Cut(each, " ")
+		if n := r.kinds[each] - most(kind); n > 0 {
+			all = append(all, finding(app.Severity(severity), kind, "", "%d more of this kind", []any{n}))
 		}
 	}
 	return all

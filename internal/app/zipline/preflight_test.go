@@ -242,8 +242,8 @@ func TestPreflightUsers(t *testing.T) {
 	b := sampleBed(t, "admin")
 	b.database.AddUser("kim", "USER", "other-token")
 	_, _, err := b.run(b.serve(nil))
-	if failure.KindOf(err) != failure.Conflict || !strings.Contains(err.Error(), `"kim"`) || !strings.Contains(failure.HintOf(err), "--rename") || b.changed != 0 {
-		t.Errorf("%v (hint: %s), %d writes", err, failure.HintOf(err), b.changed)
+	if failure.KindOf(err) != failure.Conflict || !strings.Contains(err.Error(), `"kim"`) || !strings.Contains(failure.HintOf(err), "--rename") || b.writes() != 0 {
+		t.Errorf("%v (hint: %s), %d writes", err, failure.HintOf(err), b.writes())
 	}
 	b.replay.Wishes.Rename = true
 	_, confirmation := b.must(nil)
@@ -306,8 +306,8 @@ func TestPreflightRefuses(t *testing.T) {
 				}
 				return
 			}
-			if failure.KindOf(err) != each.kind || !strings.Contains(err.Error(), each.says) || failure.HintOf(err) == "" && each.kind != failure.Invalid || b.changed != 0 {
-				t.Errorf("%v (hint: %s), %d writes", err, failure.HintOf(err), b.changed)
+			if failure.KindOf(err) != each.kind || !strings.Contains(err.Error(), each.says) || failure.HintOf(err) == "" && each.kind != failure.Invalid || b.writes() != 0 {
+				t.Errorf("%v (hint: %s), %d writes", err, failure.HintOf(err), b.writes())
 			}
 		})
 	}
@@ -388,8 +388,8 @@ func TestReplayDocuments(t *testing.T) {
 	b = sampleBed(t, "nora")
 	b.replay.Wishes.Documents = false
 	_, confirmation = b.must(nil)
-	if problems := lines(confirmation.Findings, app.Problem); len(problems) > 0 || b.changed != 0 {
-		t.Errorf("%d writes, problems:\n%s", b.changed, strings.Join(problems, "\n"))
+	if problems := lines(confirmation.Findings, app.Problem); len(problems) > 0 || b.writes() != 0 {
+		t.Errorf("%d writes, problems:\n%s", b.writes(), strings.Join(problems, "\n"))
 	}
 }
 
@@ -412,9 +412,11 @@ func TestConfirmDiffers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if diff := cmp.Diff([]string{"note changed ZkP0ab.jpg: one of the files was changed since it came in: favorite"}, lines(confirmation.Findings, "", "changed")); diff != "" {
+		t.Errorf("changed (-want +got):\n%s", diff)
+	}
 	want := []string{
-		"problem differs ZkP0ab.jpg: one of the files is other than in the backup: favorite",
-		"problem missing empty.log: one of the files is not on the target; run the restore again, or make it by hand",
+		"problem missing empty.log: one of the files is not on the target; the import is over, and no further run brings it in: take the file out of the backup with `lifeboat get`, and upload it",
 		"problem no-bytes README.md: the file of 2048 bytes is not in the target's datasource, or has another size there; run the restore again",
 		"problem no-bytes empty.log: the file of 0 bytes is not in the target's datasource, or has another size there; run the restore again",
 	}
@@ -550,8 +552,8 @@ func TestPreflightRole(t *testing.T) {
 func TestPreflightSpace(t *testing.T) {
 	b := sampleBed(t, "admin")
 	b.room = 1 << 20
-	if _, _, err := b.run(b.serve(nil)); failure.KindOf(err) != failure.Exhausted || b.changed != 0 {
-		t.Errorf("%v, %d writes", err, b.changed)
+	if _, _, err := b.run(b.serve(nil)); failure.KindOf(err) != failure.Exhausted || b.writes() != 0 {
+		t.Errorf("%v, %d writes", err, b.writes())
 	}
 }
 

@@ -20,11 +20,13 @@ type usage struct{ files, bytes int64 }
 // maxDepth is how deep folders may nest before a note warns of it: Zipline follows them without a guard.
 const maxDepth = 50
 
-// read checks the backup's export row by row, and settles what doesn't depend on the target.
+// read checks the backup's export row by row, settles what doesn't depend on the target, and learns what rows refer to.
 func (f *preflight) read(ctx context.Context) error {
 	names, odd := map[uint64]bool{}, []string{}
-	open := backupOf(f.r)
-	_, err := open.walk(ctx, func(array string, n int64, row fields) error {
+	f.backup = backupView(f.r, f.plan)
+	f.backup.forget()
+	var err error
+	f.backup.head, err = f.backup.open.walk(ctx, func(array string, n int64, row fields) error {
 		if why := oddRow(array, row); why != "" {
 			if array == "users" || row == nil {
 				odd = append(odd, label(any(row), n)+" of "+array+" "+why)
@@ -42,10 +44,15 @@ func (f *preflight) read(ctx context.Context) error {
 			f.file(row, names)
 		}
 		f.due(array, row)
+		f.backup.learnRow(array, row)
 		return nil
-	}, nil)
+	}, func(settings fields) { f.backup.settings = settings })
 	if err != nil {
 		return err
+	}
+	f.backup.findPaths()
+	if n := f.plan.Ignored; n != nil {
+		f.report.thumbnails, f.metrics = n.Thumbnails, n.Stats
 	}
 	f.respell(names)
 	if len(odd) > 0 {
@@ -64,10 +71,13 @@ func (f *preflight) read(ctx context.Context) error {
 	return nil
 }
 
-// respell makes sure that a name that had to change is no other file's.
+// respell makes sure that a name that had to change is no other file's, nor that of another object.
 func (f *preflight) respell(names map[uint64]bool) {
 	for _, from := range slices.Sorted(maps.Keys(f.plan.Files)) {
-		free := func(name string) bool { return !names[digestOf("name", name)] }
+		free := func(name string) bool {
+			_, object := f.plan.chosen.size(name)
+			return !object && !names[digestOf("name", name)]
+		}
 		if to := f.plan.Files[from]; !free(to) {
 			f.plan.Files[from] = numbered(to, beforeDot, free)
 		}
@@ -102,8 +112,11 @@ func (f *preflight) file(row fields, names map[uint64]bool) {
 	size, there := f.plan.chosen.size(name)
 	if u.files++; there {
 		u.bytes += size
-	} else if f.r.Wishes.Objects {
-		f.report.add(problem("missing", name, "the backup has the row of this file, but not the file itself: the row comes in, without bytes"))
+	} else {
+		f.bare[digestOf("bare", name)] = sizeOf(row)
+		if f.r.Wishes.Objects {
+			f.report.add(problem("missing", name, "the backup has the row of this file, but not the file itself: the row comes in, without bytes"))
+		}
 	}
 	if other := spelled(name, f.old); other != name {
 		f.plan.Files[name] = other
@@ -116,7 +129,7 @@ func spelled(name string, old bool) string {
 		name = strings.ReplaceAll(name, "%", "_")
 	}
 	name = strings.NewReplacer("/", "_", "\\", "_").Replace(name)
-	if name == "." || name == ".." {
+	if name == "" || name == "." || name == ".." {
 		name = "_" + name
 	}
 	return name
@@ -227,11 +240,17 @@ func (f *preflight) folders(taken map[string]bool) {
 	for _, each := range all {
 		f.climb(each)
 	}
+	if f.plan.Ignored != nil {
+		return // the import of version 3 takes several folders of a name
+	}
 	used := map[[2]string]bool{}
 	for _, each := range all {
 		used[[2]string{f.backup.ownerOf(each.owner), each.name}] = false // known, nobody has come in with it yet
 	}
 	for _, each := range all {
+		if f.plan.exists[keyDigest("folders", f.backup.where(each.id))] {
+			continue // it is not sent
+		}
 		owner := f.backup.ownerOf(each.owner)
 		mine := func(name string) bool { return owner == f.plan.Admin.Username && taken[name] }
 		name := each.name
@@ -278,7 +297,7 @@ func (f *preflight) strangers(array string, row fields) bool {
 	switch {
 	case known || array == "users" || array == "metrics" || array == "thumbnails":
 		return false
-	case array == "files" || array == "urls":
+	case array == "files" || array == "urls" || array == "folders" && f.plan.Ignored != nil:
 		f.plan.Keeps = true
 		f.report.add(note("ownerless", cmp.Or(str(row, "name"), str(row, "code")), "it has no owner: it comes in as one of %s, because Zipline's import skips what is nobody's", quoteName(f.plan.Admin.Username)))
 		return false

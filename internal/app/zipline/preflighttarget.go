@@ -1,6 +1,7 @@
 package zipline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,12 +11,20 @@ import (
 	"strconv"
 	"strings"
 
-	"lifeboat/internal/app"
 	"lifeboat/internal/datasource"
 	"lifeboat/internal/failure"
 )
 
 func quoteName(name string) string { return strconv.QuoteToGraphic(shorten(name)) }
+
+// quoteNames lists the first ten names.
+func quoteNames(names []string) string {
+	shown := make([]string, 0, 10)
+	for _, name := range names[:min(len(names), 10)] {
+		shown = append(shown, quoteName(name))
+	}
+	return strings.Join(shown, ", ")
+}
 
 func decode(answer reply, into any) error { return json.Unmarshal(answer.body, into) }
 
@@ -34,10 +43,6 @@ func (f *preflight) settlePlan(ctx context.Context) error {
 	if err := f.read(ctx); err != nil {
 		return err
 	}
-	f.backup = backupView(f.r, f.plan)
-	if err := f.backup.learn(ctx); err != nil {
-		return err
-	}
 	if err := f.merge(); err != nil {
 		return err
 	}
@@ -51,6 +56,9 @@ func (f *preflight) settlePlan(ctx context.Context) error {
 	counted, err := f.counted(ctx)
 	if err != nil {
 		return err
+	}
+	if f.plan.Ignored != nil {
+		return nil
 	}
 	if f.plan.Metrics = f.metrics > 0 && counted["metrics"] == 0; f.metrics > 0 && !f.plan.Metrics {
 		f.report.add(note("metrics", "", "%d metrics are left out: the target has some of its own, and an import would mix them", f.metrics))
@@ -71,7 +79,7 @@ func (f *preflight) look(ctx context.Context) error {
 		return failure.New(failure.Invalid, "the target does not say which version of Zipline it is").
 			WithHint("lifeboat restores into Zipline 4.4.2 or newer")
 	case v.before(oldest):
-		return failure.New(failure.Invalid, "the target is Zipline %s, whose import loses the order of folders", shorten(f.version)).
+		return failure.New(failure.Invalid, "the target is Zipline %s, whose import loses where folders lie", shorten(f.version)).
 			WithHint("upgrade it to 4.4.2 or newer")
 	}
 	f.old = !decodes.before(v)
@@ -80,8 +88,9 @@ func (f *preflight) look(ctx context.Context) error {
 
 // rows looks at the backup's rows with their owners: what is nobody's, passkeys of one name, second factors, quotas.
 func (f *preflight) rows(ctx context.Context) error {
-	passkeys := map[[2]string]bool{}
+	passkeys, providers := map[[2]string]bool{}, map[string]bool{}
 	view := backupView(f.r, f.plan)
+	view.adopt(f.backup, f.plan)
 	return view.each(ctx, func(array, _ string, _ []trait, row fields) error {
 		if f.strangers(array, row) {
 			return nil
@@ -90,6 +99,17 @@ func (f *preflight) rows(ctx context.Context) error {
 		case "users":
 			if str(row, "id") == f.plan.Merge {
 				f.totp = str(row, "totpSecret") != ""
+			}
+		case "userOauthProviders":
+			if f.plan.Ignored == nil {
+				break
+			}
+			if id := str(row, "oauthId"); str(row, "provider") == "OIDC" {
+				f.leave(array, row, "schema", label(any(row), 0), "Zipline 3 had no such provider: Zipline's import of version 3 would refuse all of the backup")
+			} else if providers[id] {
+				f.leave(array, row, "duplicate", label(any(row), 0), "another user or provider has the same id: Zipline's import of version 3 takes one of them only")
+			} else {
+				providers[id] = true
 			}
 		case "userQuotas":
 			f.quotas(row)
@@ -108,17 +128,16 @@ func (f *preflight) rows(ctx context.Context) error {
 
 // settleNames holds all names against the target's, and renames what it has for something else.
 func (f *preflight) settleNames(ctx context.Context) error {
-	c := &comparison{plan: f.plan, index: map[uint64]expected{}, sum: map[string]*tallied{}}
-	for _, array := range arrays {
-		c.sum[array] = &tallied{}
-	}
-	c.backup = backupView(f.r, f.plan)
-	vanities := map[uint64]bool{}
+	c := newComparison(f.r, f.plan)
+	c.backup.adopt(f.backup, f.plan)
+	vanities, twins := map[uint64]bool{}, [][2]string{} // id and code
 	err := c.backup.each(ctx, func(array, key string, traits []trait, row fields) error {
 		if array == "metrics" {
 			return nil
 		}
-		c.expect(array, key, traits)
+		if first := c.expect(array, key, traits, row); !first && array == "urls" {
+			twins = append(twins, [2]string{str(row, "id"), key})
+		}
 		if vanity := str(row, "vanity"); array == "urls" && vanity != "" {
 			vanities[digestOf("vanity", vanity)] = true
 		}
@@ -134,10 +153,11 @@ func (f *preflight) settleNames(ctx context.Context) error {
 	if err := f.stored(ctx, c, found); err != nil {
 		return err
 	}
+	f.plan.ready()
 	free := func(array string) func(string) bool {
 		return func(name string) bool {
 			digest := keyDigest(array, name)
-			if _, planned := c.index[digest]; planned || f.taken[digest] {
+			if _, planned := c.index[digest]; planned || f.taken[digest] || array == "files" && f.occupied(name) {
 				return false
 			}
 			f.taken[digest] = true
@@ -153,8 +173,13 @@ func (f *preflight) settleNames(ctx context.Context) error {
 	if err := f.renameUsers(found.users, free("users")); err != nil {
 		return err
 	}
-	f.renameRows(found, free)
-	f.plan.ready()
+	f.renameRows(c, found, free)
+	defer func() { f.taken, f.listed, f.bare, f.earlier = nil, nil, nil, nil }() // of many files they are large
+	for _, each := range twins {
+		code := numbered(each[1], dashed, free("urls"))
+		f.plan.Twins[each[0]] = code
+		f.report.add(note("renamed", each[1], "several short URLs of the backup have this code: one of them comes in as %s", quoteName(code)))
+	}
 	if len(found.adminFolders) > 0 {
 		f.plan.Sent = map[string]string{}
 		f.folders(found.adminFolders)
@@ -170,7 +195,10 @@ func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uin
 		f.taken[digest] = true
 		e, planned := c.index[digest]
 		mine := v.ownerOf(str(row, "userId")+str(row, "inviterId")) == f.plan.Admin.Username
-		same := planned && mine && e.traits == digestTraits(traits)
+		same := planned && e.isOf(v, array, row, traits)
+		if planned || array == "folders" || array == "files" && f.plan.Files[key] != "" {
+			f.plan.Had = append(f.plan.Had, hadDigest(array, str(row, "id")))
+		}
 		if array == "users" && str(row, "id") == f.plan.Admin.ID {
 			f.hasTOTP = str(row, "totpSecret") != ""
 		}
@@ -182,7 +210,7 @@ func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uin
 			}
 		}
 		if array == "files" && !planned && f.plan.Files[key] != "" {
-			if renamed := c.index[keyDigest(array, f.plan.Files[key])]; mine && renamed.traits == digestTraits(traits) {
+			if renamed := c.index[keyDigest(array, f.plan.Files[key])]; renamed.isOf(v, array, row, traits) {
 				delete(f.plan.Files, key) // it needs no import, and so no other name
 				f.plan.Exists = append(f.plan.Exists, digest)
 				return nil
@@ -193,7 +221,7 @@ func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uin
 				f.report.add(problem("taken", key, "the object has no row in the backup, and the target has a file of its name: it is not put there"))
 			}
 		}
-		if array == "folders" && mine && !same {
+		if array == "folders" && mine {
 			found.adminFolders[str(row, "name")] = true
 		}
 		switch {
@@ -209,12 +237,43 @@ func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uin
 	})
 }
 
-// stored looks for objects of other bytes in the target's datasource.
+// occupied reports whether a name is that of an object: one of the backup's, or one that the target's datasource lists.
+func (f *preflight) occupied(name string) bool {
+	_, backup := f.plan.chosen.size(name)
+	_, target := f.listed[digestOf("object", name)]
+	return backup || target
+}
+
+// again reports whether a file can have the name that an earlier attempt gave it: what the datasource has of it then is
+// the file itself.
+func (f *preflight) again(c *comparison, original, name string) bool {
+	digest := keyDigest("files", name)
+	_, planned := c.index[digest]
+	_, object := f.plan.chosen.size(name)
+	if name == "" || planned || object || f.taken[digest] {
+		return false
+	}
+	there, listed := f.listed[digestOf("object", name)]
+	size, known := f.plan.chosen.size(original)
+	if listed && (!known || size != there) {
+		return false
+	}
+	f.taken[digest] = true
+	return true
+}
+
+// stored looks for objects of other bytes in the target's datasource. A row whose file the backup doesn't have may get
+// one that is there only where its size is the row's.
 func (f *preflight) stored(ctx context.Context, c *comparison, found *collisions) error {
 	if f.options.Datasource == nil {
 		return nil
 	}
-	original := map[string]string{}
+	var before plan
+	if _, err := f.r.Notes.Get(ctx, planNote, &before); err != nil {
+		return fmt.Errorf("read the plan of this restore: %w", err)
+	}
+	f.earlier, f.listed = before.Files, map[uint64]int64{}
+	original := make(map[string]string, len(f.plan.Files))
 	for from, to := range f.plan.Files {
 		original[to] = from
 	}
@@ -230,7 +289,11 @@ func (f *preflight) stored(ctx context.Context, c *comparison, found *collisions
 		if from := original[name]; from != "" {
 			name = from
 		}
+		f.listed[digestOf("object", object.Key)] = object.Size
 		size, known := f.plan.chosen.size(name)
+		if !known {
+			size, known = f.bare[digestOf("bare", name)]
+		}
 		digest := keyDigest("files", object.Key)
 		_, planned := c.index[digest]
 		if !known || size == object.Size || f.taken[digest] {
@@ -254,11 +317,7 @@ func (f *preflight) renameUsers(names []string, free func(string) bool) error {
 	}
 	slices.Sort(names)
 	if !f.r.Wishes.Rename {
-		shown := make([]string, 0, 10)
-		for _, name := range names[:min(len(names), 10)] {
-			shown = append(shown, quoteName(name))
-		}
-		return failure.New(failure.Conflict, "the target has %d users of the backup already, and Zipline's import would skip all that is theirs: %s", len(names), strings.Join(shown, ", ")).
+		return failure.New(failure.Conflict, "the target has %d users of the backup already, and Zipline's import would skip all that is theirs: %s", len(names), quoteNames(names)).
 			WithHint("restore into an empty Zipline, delete or rename those users there, or use --rename to bring them in under new names")
 	}
 	for id, u := range f.backup.users {
@@ -271,24 +330,28 @@ func (f *preflight) renameUsers(names []string, free func(string) bool) error {
 }
 
 // renameRows renames what can be renamed, and leaves out what can't.
-func (f *preflight) renameRows(found *collisions, free func(string) func(string) bool) {
+func (f *preflight) renameRows(c *comparison, found *collisions, free func(string) func(string) bool) {
+	original := make(map[string]string, len(f.plan.Files))
+	for from, to := range f.plan.Files {
+		original[to] = from
+	}
 	for _, array := range slices.Sorted(maps.Keys(found.byArray)) {
 		for _, key := range found.byArray[array] {
 			field, names := f.plan.renames(array)
+			if f.plan.exists[keyDigest(array, key)] {
+				continue // another one of the name is the very row
+			}
 			switch array {
 			case "userTags":
 				names[key] = numbered(key, bracketed, free(array))
 			case "urls", "invites":
 				names[key] = numbered(key, dashed, free(array))
 			case "files":
-				original := key
-				for from, to := range names {
-					if to == key {
-						original = from
-					}
+				name := key
+				key = cmp.Or(original[name], name)
+				if names[key] = f.earlier[key]; names[key] == name || !f.again(c, key, names[key]) {
+					names[key] = numbered(name, beforeDot, free(array))
 				}
-				names[original] = numbered(key, beforeDot, free(array))
-				key = original
 			case "folders": // another folder of the same path and date: both stay
 				continue
 			default:
@@ -313,36 +376,6 @@ func (f *preflight) respelled(from, to string) {
 	f.report.add(note("renamed", from, "Zipline %s would decode or refuse this stored name: row and file come in as %s, so that links to it change", shorten(f.version), quoteName(to)))
 }
 
-// foreseeSettings says which settings are to be set, and which can't be.
-func (f *preflight) foreseeSettings(ctx context.Context) error {
-	has, _, err := f.settingsOf(ctx)
-	if err != nil {
-		return err
-	}
-	f.settings = app.Count{What: "settings"}
-	backup := f.compared.backup.settings
-	for _, key := range slices.Sorted(maps.Keys(backup)) {
-		if slices.Contains(notSettings, key) {
-			continue
-		}
-		f.settings.Backup++
-		is, known := has[key]
-		switch {
-		case known && canonical(is) == canonical(backup[key]):
-			f.settings.Exists++
-		case !known:
-			f.settings.Skip++
-			f.report.add(note("setting", key, "the target's version of Zipline has no such setting"))
-		case stuck[key] != "":
-			f.settings.Skip++
-			f.report.add(note("setting", key, "it stays as it is on the target, because %s", stuck[key]))
-		default:
-			f.settings.Create++
-		}
-	}
-	return nil
-}
-
 // refuse is about rows that the target has otherwise and that nothing can bring in.
 func (f *preflight) refuse(array, key string) {
 	shown := strings.ReplaceAll(key, pathJoin, " ")
@@ -352,7 +385,9 @@ func (f *preflight) refuse(array, key string) {
 // foresee compares the backup with the target under the settled plan, and says what can't come back.
 func (f *preflight) foresee(ctx context.Context) error {
 	if f.compared == nil {
-		c, err := f.compare(ctx, f.r, f.plan, false)
+		c := newComparison(f.r, f.plan)
+		c.backup.adopt(f.backup, f.plan)
+		err := f.compareWith(ctx, c, f.r.Working, false)
 		if err != nil {
 			return err
 		}
@@ -365,6 +400,9 @@ func (f *preflight) foresee(ctx context.Context) error {
 	for _, twin := range f.compared.twice {
 		f.report.add(twin.finding())
 	}
+	for _, row := range f.compared.changed {
+		f.report.add(note("changed", shown(row.array, row.key), "%s is on the target already, and is other there than in the backup: it stays as it is", oneOf(row.array)))
+	}
 	for id, name := range f.plan.Sent {
 		each := f.compared.backup.folders[id]
 		if each == nil {
@@ -373,6 +411,8 @@ func (f *preflight) foresee(ctx context.Context) error {
 		owner := f.compared.backup.users[each.owner]
 		if owner.role == "SUPERADMIN" && each.owner != f.plan.Merge {
 			f.report.add(note("name", shownPath(each.path), "the folder comes in as %s and stays so: its owner is another super administrator, whose folders the token may not rename", quoteName(name)))
+		} else if !settable(each.name) {
+			f.report.add(note("name", shownPath(each.path), "the folder comes in as %s and stays so: Zipline sets no name that is blank, or has blanks at its ends", quoteName(name)))
 		}
 	}
 	f.report.add(note("lost", "", "%s", lostByNature))

@@ -1,20 +1,20 @@
 package zipline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 )
 
-// Replay implements app.Target: the rows, the metrics, the names of folders, the settings; each only as far as the
+// Replay implements app.Target: the rows, the names of folders, the settings, the metrics; each only as far as the
 // target does not show it.
 func (t *Target) Replay(ctx context.Context, r *app.Replay) (app.Progress, error) {
 	if nothingToReplay(r) {
@@ -24,13 +24,33 @@ func (t *Target) Replay(ctx context.Context, r *app.Replay) (app.Progress, error
 	if err != nil {
 		return app.Progress{}, err
 	}
-	for _, stage := range []func(context.Context, *app.Replay, *plan) (bool, error){
-		t.bringIn, t.bringMetrics, t.nameFolders, t.mend, t.setSettings,
+	if p.stages, err = loadStages(ctx, r, p); err != nil {
+		return app.Progress{}, err
+	}
+	for _, stage := range []struct {
+		run  func(context.Context, *app.Replay, *plan) (bool, error)
+		done *bool // nil: the target itself shows whether it is done
+	}{
+		{t.bringIn, nil},
+		{t.nameFolders, &p.stages.Names},
+		{t.mend, &p.stages.Mended},
+		{t.setSettings, &p.stages.Settings},
+		{t.bringMetrics, nil}, // it has to wait after the first
 	} {
+		if stage.done != nil && *stage.done {
+			continue
+		}
 		if t.nearEnd(ctx) {
 			return app.Progress{}, nil
 		}
-		if done, err := stage(ctx, r, p); err != nil || !done {
+		if done, err := stage.run(ctx, r, p); err != nil || !done {
+			return app.Progress{Put: p.again}, err
+		}
+		if stage.done == nil {
+			continue
+		}
+		*stage.done = true
+		if err := p.stages.note(ctx, r); err != nil {
 			return app.Progress{}, err
 		}
 	}
@@ -43,24 +63,23 @@ func (t *Target) bringIn(ctx context.Context, r *app.Replay, p *plan) (bool, err
 	if _, err := r.Notes.Get(ctx, importNote, &s); err != nil {
 		return false, fmt.Errorf("read the notes of this restore: %w", err)
 	}
-	if s.Begun && !s.Answered {
-		if still, err := t.settle(ctx); err != nil || !still {
-			return false, err
-		}
-	}
-	c, err := t.compare(ctx, r, p, false)
-	if err != nil {
+	c, still, err := t.rest(ctx, r, p, s)
+	if err != nil || !still {
 		return false, err
 	}
 	missing, begun := c.missing()
-	switch {
-	case missing == 0, s.Answered && begun > 0, s.Tries >= maxTries:
+	if missing == 0 || s.Answered && begun > 0 || s.Tries >= maxTries {
 		return true, nil
-	case s.Begun && begun > 0:
-		if err := t.takeBack(ctx, r, p, c); err != nil {
+	}
+	if err := t.stumbledOver(ctx, r, c, &s); err != nil {
+		return false, err
+	}
+	if s.Begun && begun > 0 {
+		if err := t.takeBack(ctx, r, p, c); err != nil || p.again {
 			return false, err
 		}
 	}
+	p.fixed = c.fixed()
 	if err := t.clearTags(ctx, r, p, c, s); err != nil {
 		return false, err
 	}
@@ -83,16 +102,50 @@ func (t *Target) clearTags(ctx context.Context, r *app.Replay, p *plan, c *compa
 				suspects = append(suspects, key)
 			}
 		}
+		if err := t.freeVanities(ctx, r, p, s.Vanities); err != nil {
+			return err
+		}
 	}
 	return t.freeTags(ctx, r, p, suspects)
 }
+
+// stumbledOver notes the names of URLs that an import may have stumbled over: those that did not come in, where all
+// tags did. What has come in is about to be taken back.
+func (t *Target) stumbledOver(ctx context.Context, r *app.Replay, c *comparison, s *importing) error {
+	if tags := c.sum["userTags"]; !s.Stumbled || tags.found < tags.want {
+		return nil
+	}
+	s.Vanities = nil
+	original := map[string]string{}
+	for from, to := range c.plan.Vanity {
+		original[to] = from
+	}
+	err := backupView(r, c.plan).each(ctx, func(array, key string, _ []trait, row fields) error {
+		vanity := str(row, "vanity")
+		if array == "urls" && vanity != "" && c.index[keyDigest(array, key)].bits&bitFound == 0 && len(s.Vanities) < maxStumbled {
+			s.Vanities = append(s.Vanities, cmp.Or(original[vanity], vanity))
+		}
+		return nil
+	})
+	if err == nil {
+		err = r.Notes.Put(ctx, importNote, *s)
+	}
+	return err
+}
+
+// maxStumbled bounds how many names of URLs are asked for, each by a request or two.
+const maxStumbled = 500
 
 func (t *Target) importRows(ctx context.Context, r *app.Replay, p *plan, s importing) (bool, error) {
 	admin, err := t.adminRow(ctx, p)
 	if err != nil {
 		return false, err
 	}
-	s = importing{Begun: true, Tries: s.Tries + 1, Metrics: s.Metrics}
+	p.stages.imports()
+	if err := p.stages.note(ctx, r); err != nil {
+		return false, err
+	}
+	s = importing{Begun: true, Tries: s.Tries + 1, Metrics: s.Metrics, Measured: s.Measured, Sent: t.options.Now(), Lost: true}
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
@@ -103,13 +156,13 @@ func (t *Target) importRows(ctx context.Context, r *app.Replay, p *plan, s impor
 	case err != nil && errors.Is(limited.Err(), context.DeadlineExceeded) && ctx.Err() == nil:
 		return false, nil // Zipline goes on; the next call waits for it
 	case err != nil:
-		s.Stumbled = errors.Is(err, errStumbled)
+		s.Stumbled, s.Lost = errors.Is(err, errStumbled), errors.Is(err, errHalf)
 		if noted := r.Notes.Put(context.WithoutCancel(ctx), importNote, s); noted != nil {
 			return false, errors.Join(err, noted)
 		}
 		return false, err
 	}
-	s.Answered = true
+	s.Answered, s.Lost, s.Ended = true, false, t.options.Now()
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
@@ -146,37 +199,52 @@ func (t *Target) beforeEnd(ctx context.Context) (context.Context, context.Cancel
 
 // bringMetrics imports the metrics, by themselves, into a target that had none.
 func (t *Target) bringMetrics(ctx context.Context, r *app.Replay, p *plan) (bool, error) {
-	if !p.Metrics {
+	if !p.Metrics || p.stages.Metrics { // of Zipline 3 there are none
 		return true, nil
 	}
 	var s importing
 	if _, err := r.Notes.Get(ctx, importNote, &s); err != nil {
 		return false, fmt.Errorf("read the notes of this restore: %w", err)
 	}
-	if s.Metrics {
-		if still, err := t.settle(ctx); err != nil || !still {
+	if s.Metrics && !s.Measured {
+		if still, err := t.restMetrics(ctx, r, p, s); err != nil || !still {
 			return false, err
 		}
 	}
 	c, err := t.compare(ctx, r, p, true)
-	if err != nil || c.sum["metrics"].want == 0 || c.sum["metrics"].found > 0 {
-		return err == nil, err
+	if err != nil {
+		return false, err
 	}
-	s.Metrics = true
+	if c.sum["metrics"].want == 0 || c.sum["metrics"].found > 0 {
+		p.stages.Metrics = true
+		return true, p.stages.note(ctx, r)
+	}
+	s.Metrics, s.Measured, s.Sent, s.Lost = true, false, t.options.Now(), true
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
-	if err := t.client.sleep(ctx, importPause); err != nil {
+	if pause := importPause - t.options.Now().Sub(s.Ended); pause > 0 {
+		if err := t.client.sleep(ctx, min(pause, importPause)); err != nil {
+			return false, err
+		}
+	}
+	err = t.sendImport(ctx, r, p, partMetrics, nil)
+	if err != nil && !errors.Is(err, errStumbled) { // what it stumbled over, Confirm names
 		return false, err
 	}
-	if err := t.sendImport(ctx, r, p, partMetrics, nil); err != nil {
-		return false, err
+	p.stages.Metrics = err == nil
+	s.Measured, s.Lost = true, false
+	if err := r.Notes.Put(ctx, importNote, s); err != nil {
+		return false, fmt.Errorf("note the import: %w", err)
 	}
-	return true, nil
+	return true, p.stages.note(ctx, r)
 }
 
 // importPause is what Zipline's rate limit wants between two imports.
 const importPause = 5 * time.Second
+
+// settable reports whether the API takes a folder's name as it is: it trims names, and takes no empty one.
+func settable(name string) bool { return name != "" && name == trimJS(name) }
 
 // nameFolders gives folders that came in under another name their own. What the token's role may not do is left for
 // Confirm to report.
@@ -196,7 +264,7 @@ func (t *Target) nameFolders(ctx context.Context, r *app.Replay, p *plan) (bool,
 	for id, f := range v.folders {
 		owner := v.users[f.owner]
 		foreign := owner.role == "SUPERADMIN" && owner.name != p.Admin.Username
-		if f.sent != "" && strings.TrimSpace(f.name) == f.name && !foreign {
+		if f.sent != "" && settable(f.name) && !foreign {
 			ids = append(ids, id)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/app/zipline/standin"
+	"lifeboat/internal/failure"
 )
 
 // stand is what a target holds after a restore, as numbers: users, files, …
@@ -33,7 +34,7 @@ func TestReplayFixture(t *testing.T) {
 		problems []string
 		stand    string
 	}{
-		{"admin", []string{`problem name Work / 2024: the folder is still called "2024 (2)", because the token may not rename folders of another super administrator, or Zipline trims the name; rename it in Zipline as its owner`}, "users 5"},
+		{"admin", []string{`problem name Work / 2024: the folder is still called "2024 (2)", because the token may not rename folders of another super administrator; rename it in Zipline as its owner`}, "users 5"},
 		{"mara", []string{}, "users 4"},
 	} {
 		t.Run(each.admin, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestReplayFixture(t *testing.T) {
 }
 
 // writes is how many requests of the last server changed something, as far as the target counts them.
-func (b *bed) writes() int { return b.changed }
+func (b *bed) writes() int { return int(b.changed.Load()) }
 
 // TestReplayLosses shows for each loss of Zipline's own import that it does not happen, or that a line names it.
 func TestReplayLosses(t *testing.T) {
@@ -140,30 +141,32 @@ func (b *bed) complete(t *testing.T, what, want string) {
 	}
 }
 
+// again returns a bed with the same backup and an empty target.
+func (b *bed) again() *bed {
+	n := *b
+	n.into, n.database = b.t.TempDir(), standin.NewDatabase("nora", standin.SuperAdminToken)
+	replay := *b.replay
+	replay.Notes, replay.Items = notes{}, n.items
+	n.replay = &replay
+	return &n
+}
+
 // TestReplayInterrupted breaks the connection of every request of a restore, in every way, and kills the process at
 // every note: the next run completes it.
 func TestReplayInterrupted(t *testing.T) {
 	b := sampleBed(t, "nora")
 	b.must(nil)
 	requests, want := b.server.Requests(), b.stand()
-	fresh := func() *bed {
-		n := *b
-		n.into, n.database = t.TempDir(), standin.NewDatabase("nora", standin.SuperAdminToken)
-		replay := *b.replay
-		replay.Notes, replay.Items = notes{}, n.items
-		n.replay = &replay
-		return &n
-	}
 	cuts := []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutTorn}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}, {Status: http.StatusServiceUnavailable}}
 	for n := 1; n <= requests; n++ {
 		for _, fault := range cuts {
-			each := fresh()
+			each := b.again()
 			_, _, err := each.run(each.serve(standin.FailAt(n, fault)))
 			each.complete(t, fmt.Sprintf("request %d of %d, %+v (%v)", n, requests, fault, err), want)
 		}
 	}
 	for rows := range 50 {
-		each := fresh()
+		each := b.again()
 		_, _, err := each.run(each.serve(func(_ int, r *http.Request) standin.Fault {
 			if r.URL.Path == importPath {
 				return standin.Fault{Cut: standin.CutInside, Rows: rows}
@@ -174,7 +177,7 @@ func TestReplayInterrupted(t *testing.T) {
 	}
 	for n := 1; n <= 12; n++ {
 		for _, after := range []bool{false, true} {
-			each := fresh()
+			each := b.again()
 			kept := notes{}
 			each.replay.Notes = &killed{notes: kept, at: n, after: after}
 			_, _, err := each.run(each.serve(nil))
@@ -191,7 +194,7 @@ func TestReplayInterruptedTwice(t *testing.T) {
 	want, requests := b.stand(), 0
 	for n := 0; n <= requests; n++ {
 		for _, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Cut: standin.CutInside, Rows: 12}} {
-			each := sampleBed(t, "nora")
+			each := b.again()
 			_, _, err := each.run(each.serve(func(_ int, r *http.Request) standin.Fault {
 				if r.URL.Path == importPath {
 					return standin.Fault{Cut: standin.CutInside, Rows: 37}
@@ -251,8 +254,8 @@ func TestReplayDeadline(t *testing.T) {
 	b.put(forecast)
 	short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if progress, err := target.Replay(short, b.replay); err != nil || progress.Done || b.changed != 0 {
-		t.Errorf("%+v, %v, %d writes", progress, err, b.changed)
+	if progress, err := target.Replay(short, b.replay); err != nil || progress.Done || b.writes() != 0 {
+		t.Errorf("%+v, %v, %d writes", progress, err, b.writes())
 	}
 	if progress, err := target.Replay(t.Context(), b.replay); err != nil || !progress.Done {
 		t.Errorf("%+v, %v", progress, err)
@@ -320,4 +323,43 @@ func TestReplayFields(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", array, diff)
 		}
 	}
+}
+
+// TestReplayEmptied restores again, with the notes of before, into a target that was set up anew: notes are not trusted.
+func TestReplayEmptied(t *testing.T) {
+	b := sampleBed(t, "nora")
+	b.must(nil)
+	want := b.stand()
+	b.into, b.database = t.TempDir(), standin.NewDatabase("nora", standin.SuperAdminToken)
+	b.complete(t, "emptied", want)
+}
+
+// TestReplayOther refuses another restore of the same backup into the same target.
+func TestReplayOther(t *testing.T) {
+	b := sampleBed(t, "nora")
+	b.must(nil)
+	b.replay.Notes = notes{}
+	if _, _, err := b.run(b.serve(nil)); failure.KindOf(err) != failure.Conflict || b.writes() != 0 {
+		t.Errorf("%v, %d writes", err, b.writes())
+	}
+}
+
+// TestReplayStumbles leaves what came in, and names the rest, when Zipline stumbles each time.
+func TestReplayStumbles(t *testing.T) {
+	b := sampleBed(t, "nora")
+	imports := 0
+	_, confirmation, err := b.run(b.serve(func(_ int, r *http.Request) standin.Fault {
+		if r.URL.Path != importPath {
+			return standin.Fault{}
+		}
+		imports++
+		return standin.Fault{Status: http.StatusInternalServerError}
+	}))
+	if err != nil || imports != maxTries+1 { // the metrics stumble as well
+		t.Errorf("%d imports, %v", imports, err)
+	}
+	if got := lines(confirmation.Findings, app.Problem, "missing"); len(got) != 38 { // all rows but the administrator's
+		t.Errorf("%d problems:\n%s", len(got), strings.Join(got, "\n"))
+	}
+	b.complete(t, "without the fault", "users 3, userPasskeys 0, userQuotas 1, userOauthProviders 0, userTags 2, invites 2, folders 8, urls 2, files 18, thumbnails 0, metrics 3")
 }

@@ -1,7 +1,9 @@
 package zipline
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"lifeboat/internal/app"
 )
@@ -9,6 +11,8 @@ import (
 // expected is a row of the backup as the target should have it.
 type expected struct {
 	traits uint64
+	born   uint32
+	since  uint32
 	bits   uint8
 }
 
@@ -16,6 +20,7 @@ const (
 	bitFound  = 1 << iota // the target has a row of this key
 	bitSame               // and with the same traits
 	bitExists             // it had it before this restore
+	bitNobody             // it is nobody's in the backup, and the administrator's on the target
 )
 
 // maxDiffer bounds how many differing rows are kept for the report.
@@ -29,6 +34,8 @@ type comparison struct {
 	sum            map[string]*tallied
 	differ         map[uint64][]trait // of the target's rows that are other than in the backup
 	twice          []twin
+	changed        []twin          // rows that the target had, other than in the backup
+	strangers      map[string]bool // users of the target that have a name of the plan, and were made by somebody else
 }
 
 // twin is a row of the backup that is called like another one.
@@ -42,13 +49,14 @@ func (t twin) finding() app.Finding {
 type tallied struct {
 	want, found, same int64
 	exists            int64 // of found: rows that were there before this restore
+	stays             int64 // of exists: those that are as in the backup
 }
 
 func keyDigest(array, key string) uint64 { return digestOf(array, key) }
 
 // backupView sees the backup with the names of the plan.
 func backupView(r *app.Replay, p *plan) *view {
-	return &view{open: backupOf(r), change: p.change, owner: p.owner, merged: p.mergedName()}
+	return &view{open: backupOf(r), change: p.change, owner: p.owner, merged: p.mergedName(), legacy: p.Ignored != nil}
 }
 
 func (p *plan) mergedName() string {
@@ -66,7 +74,7 @@ func (t *Target) targetView(open opener, p *plan, backup *view) *view {
 			final[digestOf(backup.ownerOf(f.owner), sent, f.created)] = f.name
 		}
 	}
-	return &view{open: open, merged: p.mergedName(), rename: func(owner, name, created string) string {
+	return &view{open: open, admin: p.Admin.Username, merged: p.mergedName(), legacy: p.Ignored != nil, rename: func(owner, name, created string) string {
 		if other, ok := final[digestOf(owner, name, created)]; ok {
 			return other
 		}
@@ -74,45 +82,62 @@ func (t *Target) targetView(open opener, p *plan, backup *view) *view {
 	}}
 }
 
-// compare reads the backup and a fresh export of the target.
-func (t *Target) compare(ctx context.Context, r *app.Replay, p *plan, metrics bool) (*comparison, error) {
-	c := &comparison{plan: p, index: map[uint64]expected{}, sum: map[string]*tallied{}, differ: map[uint64][]trait{}}
+func newComparison(r *app.Replay, p *plan) *comparison {
+	c := &comparison{
+		plan: p, backup: backupView(r, p), index: make(map[uint64]expected, len(p.chosen.known)), sum: map[string]*tallied{},
+		differ: map[uint64][]trait{}, strangers: map[string]bool{},
+	}
 	for _, array := range arrays {
 		c.sum[array] = &tallied{}
 	}
-	c.backup = backupView(r, p)
-	if err := c.backup.each(ctx, func(array, key string, traits []trait, _ fields) error {
+	return c
+}
+
+// compare reads the backup and a fresh export of the target.
+func (t *Target) compare(ctx context.Context, r *app.Replay, p *plan, metrics bool) (*comparison, error) {
+	c := newComparison(r, p)
+	return c, t.compareWith(ctx, c, r.Working, metrics)
+}
+
+func (t *Target) compareWith(ctx context.Context, c *comparison, working func(int64, int64), metrics bool) error {
+	if err := c.backup.each(ctx, func(array, key string, traits []trait, row fields) error {
 		if array == "metrics" && !metrics {
 			return nil
 		}
-		c.expect(array, key, traits)
-		r.Working(1, 0)
+		c.expect(array, key, traits, row)
+		working(1, 0)
 		return nil
 	}); err != nil {
-		return nil, err
+		return err
 	}
-	c.target = t.targetView(t.exportOf(metrics).once(), p, c.backup)
-	return c, c.target.each(ctx, func(array, key string, traits []trait, _ fields) error {
-		c.find(array, key, traits)
+	c.target = t.targetView(t.exportOf(metrics).once(), c.plan, c.backup)
+	return c.target.each(ctx, func(array, key string, traits []trait, row fields) error {
+		c.find(array, key, traits, str(row, "id"))
 		return nil
 	})
 }
 
-func (c *comparison) expect(array, key string, traits []trait) {
+// expect notes a row of the backup; false where one of the same name came before.
+func (c *comparison) expect(array, key string, traits []trait, row fields) bool {
 	digest := keyDigest(array, key)
 	if _, twice := c.index[digest]; twice {
 		c.twice = append(c.twice, twin{array, key})
-		return
+		return false
 	}
-	e := expected{traits: digestTraits(traits)}
+	id := ownerID(row)
+	e := expected{traits: digestTraits(traits), born: born(array, traits), since: since(array, c.backup.ownerOf(id), row)}
 	if c.plan.exists[digest] {
 		e.bits = bitExists
 	}
+	if _, known := c.backup.users[id]; !known {
+		e.bits |= bitNobody
+	}
 	c.index[digest] = e
 	c.sum[array].want++
+	return true
 }
 
-func (c *comparison) find(array, key string, traits []trait) {
+func (c *comparison) find(array, key string, traits []trait, id string) {
 	digest := keyDigest(array, key)
 	e, ours := c.index[digest]
 	if !ours || e.bits&bitFound != 0 {
@@ -121,16 +146,97 @@ func (c *comparison) find(array, key string, traits []trait) {
 	sum := c.sum[array]
 	e.bits |= bitFound
 	sum.found++
-	if e.bits&bitExists != 0 || array == "users" && key == c.plan.mergedName() {
-		sum.exists++
+	if e.bits&bitExists != 0 && e.bits&bitNobody != 0 {
+		traits = owned(traits, c.plan.Admin.Username)
 	}
-	if e.traits == digestTraits(traits) {
+	there, same := sum.exists, e.traits == digestTraits(traits)
+	switch {
+	case e.bits&bitExists != 0, c.plan.had(array, id), array == "users" && key == c.plan.mergedName():
+		sum.exists++
+	case !e.isMade(array, traits): // somebody has made it since
+		sum.exists++
+		if array == "users" {
+			c.strangers[key] = true
+		}
+	}
+	switch {
+	case same:
 		e.bits |= bitSame
 		sum.same++
-	} else if len(c.differ) < maxDiffer {
+		sum.stays += sum.exists - there
+	case e.bits&bitExists != 0 && len(c.changed) < maxDiffer:
+		c.changed = append(c.changed, twin{array, key})
+	}
+	if !same && len(c.differ) < maxDiffer {
 		c.differ[digest] = traits
 	}
 	c.index[digest] = e
+}
+
+// owned returns what a row that is nobody's would be as one of owner's.
+func owned(traits []trait, owner string) []trait {
+	for i, t := range traits {
+		if t.name == "owner" && t.value == "" {
+			traits = slices.Clone(traits)
+			traits[i].value = owner
+		}
+	}
+	return traits
+}
+
+// born sums up what tells a row that this restore has made from one of the same name that somebody made since the plan
+// was noted: its date, which an import keeps, or else what it has.
+func born(array string, traits []trait) uint32 {
+	for _, by := range []string{"createdAt", "color", "password"} { // tags have no date, and users of Zipline 3 neither
+		for _, t := range traits {
+			if t.name == by {
+				return uint32(digestOf(by, t.value))
+			}
+		}
+	}
+	return 0
+}
+
+// isMade compares what a row of the target was born as; a tag may be one that was made to ask whether its name is free.
+func (e expected) isMade(array string, traits []trait) bool {
+	return e.born == born(array, traits) || array == "userTags" && born(array, traits) == born(array, []trait{{"color", canonical(askingColor)}})
+}
+
+// made reports whether a row of the target is one that this restore has made: it has a name of the plan, and neither
+// name nor id was there before.
+func (c *comparison) made(array, key string, traits []trait, id string) bool {
+	digest := keyDigest(array, key)
+	e, planned := c.index[digest]
+	return planned && !c.plan.exists[digest] && !c.plan.had(array, id) && e.isMade(array, traits)
+}
+
+// ownerID is the id of the user that a row belongs to.
+func ownerID(row fields) string { return cmp.Or(str(row, "userId"), str(row, "inviterId")) }
+
+// since sums up what stays of a row whatever people do with it: owner, date, and the size of a file; 0 where it has no
+// date. Two rows of one name that have it in common are the same one.
+func since(array, owner string, row fields) uint32 {
+	created := moment(row["createdAt"])
+	if created == "" {
+		return 0
+	}
+	words := []string{owner, created}
+	if array == "files" {
+		words = append(words, canonical(row["size"]))
+	}
+	return cmp.Or(uint32(digestOf(words...)), 1)
+}
+
+// isOf reports whether a row of the target is the very one of the backup, changed or not: v sees the target.
+func (e expected) isOf(v *view, array string, row fields, traits []trait) bool {
+	owner, admin := v.ownerOf(ownerID(row)), v.admin
+	if owner == "" && e.bits&bitNobody != 0 {
+		owner = admin
+	}
+	if owner != admin {
+		return false
+	}
+	return e.since != 0 && e.since == since(array, owner, row) || e.traits == digestTraits(traits)
 }
 
 // missing is how many rows an import would still have to bring in; begun, how many of them are there. Metrics come in
@@ -143,4 +249,17 @@ func (c *comparison) missing() (missing, begun int64) {
 		}
 	}
 	return missing, begun
+}
+
+// fixed are the super administrators of the backup that the target has, by their names there: an import skips them with
+// all that is theirs, and nobody can take them back.
+func (c *comparison) fixed() map[string]bool {
+	fixed := map[string]bool{}
+	for id, u := range c.backup.users {
+		name := c.plan.owner(c.backup.users, id)
+		if u.role == "SUPERADMIN" && id != c.plan.Merge && c.index[keyDigest("users", name)].bits&bitFound != 0 {
+			fixed[name] = true
+		}
+	}
+	return fixed
 }

@@ -142,7 +142,7 @@ func (c *copying) row(array, key string, row fields) error {
 			row["name"] = name
 		}
 	case "files":
-		if hash := digestOf("id", id); c.view.tagged[hash] != 0 {
+		if hash := digestOf("id", id); c.view.tagged[hash] != 0 && !c.plan.fixed[c.view.ownerOf(row["userId"])] {
 			c.files[hash] = true
 		}
 	case "userTags":

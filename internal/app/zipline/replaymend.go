@@ -108,7 +108,7 @@ func (m *mending) files(ctx context.Context) error {
 	}
 	for _, folder := range slices.Sorted(maps.Keys(into)) {
 		for ids := range slices.Chunk(into[folder], perDelete) {
-			if err := m.patch(ctx, "/api/user/files/transaction", map[string]any{"files": ids, "folder": folder}); err != nil {
+			if err := m.patch(ctx, filesPath, map[string]any{"files": ids, "folder": folder}); err != nil {
 				return err
 			}
 			if err := m.client.sleep(ctx, 2*time.Second); err != nil {
@@ -119,15 +119,19 @@ func (m *mending) files(ctx context.Context) error {
 	return nil
 }
 
-// tags gives the administrator's new tags the files that existed.
+// tags gives the administrator's new tags the files that existed, and the tags that existed the new files.
 func (m *mending) tags(ctx context.Context) error {
-	ids, has := map[uint64]string{}, map[string][]string{} // of the target: files by the hash of their name; tags of a file
-	tags := map[string]string{}
-	_, err := m.target.open.walk(ctx, func(array string, _ int64, row fields) error {
+	wanted, err := m.tagging(ctx)
+	if err != nil || len(wanted) == 0 {
+		return err
+	}
+	ids, has, tags := map[uint64]string{}, map[string][]string{}, map[string]string{} // of the target: files by the hash of their name; tags of a file; tags by name
+	_, err = m.target.open.walk(ctx, func(array string, _ int64, row fields) error {
 		switch array {
 		case "files":
-			if name := str(row, "name"); m.plan.exists[keyDigest("files", name)] {
-				ids[digestOf("name", name)] = str(row, "id")
+			name := digestOf("name", str(row, "name"))
+			if owner := m.target.ownerOf(row["userId"]); wanted[name] != nil && owner == m.plan.Admin.Username {
+				ids[name] = str(row, "id")
 			}
 		case "userTags":
 			tags[str(row, "name")] = str(row, "id")
@@ -137,24 +141,17 @@ func (m *mending) tags(ctx context.Context) error {
 		}
 		return nil
 	}, nil)
-	if err != nil || len(ids) == 0 {
+	if err != nil {
 		return err
 	}
 	more := map[string]bool{}
-	err = m.backup.each(ctx, func(array, key string, _ []trait, row fields) error {
-		if array != "userTags" || m.plan.exists[keyDigest(array, key)] || tags[key] == "" {
-			return nil
-		}
-		for _, file := range list(row, "files") {
-			id := ids[m.backup.tagged[digestOf("id", file)]]
-			if id != "" && !slices.Contains(has[id], tags[key]) {
-				has[id], more[id] = append(has[id], tags[key]), true
+	for name, keys := range wanted {
+		for _, key := range keys {
+			id, tag := ids[name], tags[key]
+			if id != "" && tag != "" && !slices.Contains(has[id], tag) {
+				has[id], more[id] = append(has[id], tag), true
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(more)) {
 		if err := m.patch(ctx, "/api/user/files/"+url.PathEscape(id), map[string]any{"tags": has[id]}); err != nil {
@@ -162,6 +159,27 @@ func (m *mending) tags(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tagging finds in the backup which tags a file has that an import can't give it, by the hash of its name: of the two,
+// one existed and one is new.
+func (m *mending) tagging(ctx context.Context) (map[uint64][]string, error) {
+	wanted, existed := map[uint64][]string{}, map[uint64]bool{}
+	err := m.backup.each(ctx, func(array, key string, _ []trait, row fields) error {
+		there := m.plan.exists[keyDigest(array, key)]
+		switch {
+		case array == "files" && there:
+			existed[digestOf("name", key)] = true
+		case array == "userTags":
+			for _, file := range list(row, "files") {
+				if name := m.backup.tagged[digestOf("id", file)]; name != 0 && existed[name] != there {
+					wanted[name] = append(wanted[name], key)
+				}
+			}
+		}
+		return nil
+	})
+	return wanted, err
 }
 
 // patch changes one thing. What the target refuses is left for Confirm to report.

@@ -4,20 +4,22 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 )
 
 // plan is what a preflight settled: under which names everything comes in. It is noted before the first write and
-// doesn't change once an import has begun, because "made by this restore" means "has a name of the plan": names that
-// the target had before are never in it.
+// doesn't change once an import has begun, because "made by this restore" means "has a name of the plan, its date, and no
+// id that the target had before".
 type plan struct {
 	Admin   person            `json:"admin"`             // the importing administrator
 	Merge   string            `json:"merge,omitempty"`   // id, in the backup, of the user whose things Admin gets
 	Users   map[string]string `json:"users,omitempty"`   // id in the backup to the name on the target, where it differs
 	Tags    map[string]string `json:"tags,omitempty"`    // name to name
 	Codes   map[string]string `json:"codes,omitempty"`   // of URLs
+	Twins   map[string]string `json:"twins,omitempty"`   // id of a URL, whose code another one of the backup has, to its code
 	Vanity  map[string]string `json:"vanity,omitempty"`  // of URLs
 	Invites map[string]string `json:"invites,omitempty"` // code to code
 	Files   map[string]string `json:"files,omitempty"`   // stored name to stored name
@@ -27,13 +29,21 @@ type plan struct {
 	Left    map[string]bool   `json:"left,omitempty"`    // rows that don't come in, as array/id
 	Orphans map[string]bool   `json:"orphans,omitempty"` // objects without a row whose name a row of the target has
 	// Exists are the keys of rows that the target had before the first import, as they are in the backup.
-	Exists  []uint64 `json:"exists,omitempty"`
-	Metrics bool     `json:"metrics"` // the target had none
+	Exists hashes `json:"exists,omitempty"`
+	// Had are hashes of the ids of rows that the target had when the plan was made, and that are called like one of the
+	// plan, as in the backup or not: they are never taken back.
+	Had     hashes `json:"had,omitempty"`
+	Metrics bool   `json:"metrics"` // the target had none
+
+	Ignored *ignored `json:"ignored,omitempty"` // not nil: the backup is of Zipline 3
 
 	Keeps bool `json:"keeps"` // the administrator gets things that are nobody's
 
 	exists map[uint64]bool
-	chosen *objects // of the backup; not noted, read anew
+	chosen *objects        // of the backup; not noted, read anew
+	fixed  map[string]bool // names of users whose things an import skips; not noted
+	stages *stages         // of the restore; not noted here
+	again  bool            // users were taken back, and objects may be gone with them; not noted
 }
 
 const (
@@ -48,6 +58,14 @@ type importing struct {
 	Tries    int  `json:"tries"`    // imports of this attempt
 	Stumbled bool `json:"stumbled"` // the last one ended with an error of Zipline's own
 	Metrics  bool `json:"metrics"`  // an import of the metrics was sent
+	Measured bool `json:"measured"` // and its answer arrived
+	// Sent is when the last import was sent; Lost is set until it is known how that ended.
+	Sent time.Time `json:"sent,omitzero"`
+	Lost bool      `json:"lost,omitzero"`
+	// Ended is when the last answer of an import arrived.
+	Ended time.Time `json:"ended,omitzero"`
+	// Vanities are names of URLs that the last import may have stumbled over.
+	Vanities []string `json:"vanities,omitempty"`
 }
 
 // maxTries is how often one attempt of a restore imports, before it leaves what is in as it is.
@@ -61,7 +79,7 @@ func newPlan(me person, chosen *objects) *plan {
 
 // ready makes what a note leaves out.
 func (p *plan) ready() {
-	for _, m := range []*map[string]string{&p.Users, &p.Tags, &p.Codes, &p.Vanity, &p.Invites, &p.Files, &p.Passkey, &p.Sent} {
+	for _, m := range []*map[string]string{&p.Users, &p.Tags, &p.Codes, &p.Twins, &p.Vanity, &p.Invites, &p.Files, &p.Passkey, &p.Sent} {
 		if *m == nil {
 			*m = map[string]string{}
 		}
@@ -75,7 +93,11 @@ func (p *plan) ready() {
 	for _, key := range p.Exists {
 		p.exists[key] = true
 	}
+	p.Had.sort()
 }
+
+// had reports whether the target had a row when the plan was made.
+func (p *plan) had(array, id string) bool { return p.Had.has(hadDigest(array, id)) }
 
 // owner returns the name that a user of the backup has on the target; whoever is nobody there is the administrator.
 func (p *plan) owner(users map[string]user, id any) string {
@@ -129,6 +151,9 @@ func (p *plan) change(array string, row fields) bool {
 			row["username"] = p.Admin.Username
 		}
 	case "urls":
+		if other := p.Twins[id]; other != "" {
+			row["code"] = other
+		}
 		vanity, _ := row["vanity"].(string)
 		if other := p.Vanity[vanity]; vanity != "" && other != "" {
 			row["vanity"] = other

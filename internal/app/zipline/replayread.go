@@ -28,9 +28,7 @@ type walker struct {
 // may be nil. It returns the versions that the export names. Its errors are Invalid, with a hint, those of r, or those
 // of row.
 func walkExport(r io.Reader, row func(array string, n int64, row fields) error, settings func(fields), skipped ...string) (*export, error) {
-	limited := &bound{reader: r, most: maxRow}
-	d := &decoder{export: &export{counts: map[string]int64{}}, json: json.NewDecoder(limited), bound: limited}
-	d.json.UseNumber()
+	d := plainDecoder(r)
 	w := &walker{decoder: d, row: row, settings: settings, skipped: skipped, seen: map[string]bool{}}
 	if err := w.document(); err != nil {
 		return nil, d.explain(err)
@@ -132,15 +130,27 @@ func contextual(ctx context.Context, body io.Reader) io.Reader {
 	})
 }
 
-// backupOf opens the export in a backup.
+// backupOf opens the export in a backup; one of format 3 as one of format 4.
 func backupOf(r *app.Replay) opener {
 	return func(ctx context.Context) (io.ReadCloser, error) {
-		body, err := r.Open(ctx, document)
-		if err != nil {
-			return nil, fmt.Errorf("open the export in the backup: %w", err)
+		legacy, err := legacyExport(ctx, r)
+		switch {
+		case err != nil:
+			return nil, err
+		case legacy:
+			return legacyBackup(ctx, r), nil
 		}
-		return body, nil
+		return openDocument(ctx, r)
 	}
+}
+
+// openDocument opens the export in a backup, as it is.
+func openDocument(ctx context.Context, r *app.Replay) (io.ReadCloser, error) {
+	body, err := r.Open(ctx, document)
+	if err != nil {
+		return nil, fmt.Errorf("open the export in the backup: %w", err)
+	}
+	return body, nil
 }
 
 // exportOf opens a fresh export of the target.

@@ -14,7 +14,11 @@ import (
 	"lifeboat/internal/failure"
 )
 
-const importPath = "/api/server/import/v4"
+// Where exports of Zipline 4 and 3 are imported.
+const (
+	importPath       = "/api/server/import/v4"
+	legacyImportPath = "/api/server/import/v3"
+)
 
 // errHalf is in the tree of an error when an import was sent and what came in is not known; errStumbled, when Zipline
 // itself gave up over a row.
@@ -27,15 +31,19 @@ var (
 // errHalf or errStumbled in its tree leaves the target anywhere between nothing and everything; any other leaves it as it was.
 func (t *Target) sendImport(ctx context.Context, r *app.Replay, p *plan, part string, admin fields) error {
 	var wrote error
+	path, write := importPath, writeCopy
+	if p.Ignored != nil {
+		path, write = legacyImportPath, writeLegacyCopy
+	}
 	answer, err := t.send(ctx, func() (*http.Response, error) {
 		reader, writer := io.Pipe()
 		written := make(chan error, 1)
 		go func() {
-			err := writeCopy(ctx, writer, r, p, part, admin)
+			err := write(ctx, writer, r, p, part, admin)
 			writer.CloseWithError(err)
 			written <- err
 		}()
-		answer, err := t.client.request(ctx, http.MethodPost, importPath, "", reader, t.options.ImportTimeout)
+		answer, err := t.client.request(ctx, http.MethodPost, path, "", reader, t.options.ImportTimeout)
 		reader.CloseWithError(errAnswered)
 		if wrote = <-written; errors.Is(wrote, errAnswered) {
 			wrote = nil
@@ -73,16 +81,81 @@ func (t *Target) notTaken(answer reply) error {
 	return refused("import the backup", answer)
 }
 
+// rest waits for an import whose answer was lost, and compares then. Where nothing at all has come in, it may not have
+// reached Zipline yet: something in front of it may still hold it. It returns false when ctx's deadline is near.
+func (t *Target) rest(ctx context.Context, r *app.Replay, p *plan, s importing) (*comparison, bool, error) {
+	if s.Begun && !s.Answered {
+		if still, err := t.settle(ctx); err != nil || !still {
+			return nil, false, err
+		}
+	}
+	c, err := t.compare(ctx, r, p, false)
+	if err != nil || !s.Begun || s.Answered {
+		return c, true, err
+	}
+	if _, begun := c.missing(); begun > 0 {
+		return c, true, nil
+	}
+	waited, still, err := t.waitForLost(ctx, s)
+	if err != nil || !still || !waited {
+		return c, still, err
+	}
+	if still, err := t.settle(ctx); err != nil || !still {
+		return nil, false, err
+	}
+	c, err = t.compare(ctx, r, p, false)
+	return c, true, err
+}
+
+// restMetrics is rest, for an import of metrics.
+func (t *Target) restMetrics(ctx context.Context, r *app.Replay, p *plan, s importing) (bool, error) {
+	still, err := t.settle(ctx)
+	if err != nil || !still {
+		return false, err
+	}
+	c, err := t.compare(ctx, r, p, true)
+	if err != nil || c.sum["metrics"].found > 0 {
+		return true, err
+	}
+	waited, still, err := t.waitForLost(ctx, s)
+	if err != nil || !still || !waited {
+		return still, err
+	}
+	return t.settle(ctx)
+}
+
+// waitForLost waits until an import whose answer was lost can't arrive any more. It returns false for waited where that
+// is so already, and for still when ctx's deadline is near.
+func (t *Target) waitForLost(ctx context.Context, s importing) (waited, still bool, err error) {
+	if !s.Lost {
+		return false, true, nil
+	}
+	left := min(t.options.LostTimeout, t.options.LostTimeout-t.options.Now().Sub(s.Sent))
+	for ; left > 0; left -= settlePause {
+		if t.nearEnd(ctx) {
+			return waited, false, nil
+		}
+		if err := t.client.sleep(ctx, min(left, settlePause)); err != nil {
+			return waited, false, fmt.Errorf("wait for an interrupted import: %w", err)
+		}
+		waited = true
+	}
+	return waited, true, nil
+}
+
+// settlePause is between two looks at an import that goes on.
+const settlePause = 2 * time.Second
+
 // settle waits until an import whose answer was lost has come to rest: Zipline goes on when its client is gone. It
 // returns false when ctx's deadline is near.
 func (t *Target) settle(ctx context.Context) (bool, error) {
-	const pause, still = 2 * time.Second, 5
+	const still = 5
 	var last counts
 	for equal, rounds := 0, 0; equal < still; rounds++ {
 		if t.nearEnd(ctx) {
 			return false, nil
 		}
-		if time.Duration(rounds)*pause > t.options.SettleTimeout {
+		if time.Duration(rounds)*settlePause > t.options.SettleTimeout {
 			return false, failure.New(failure.Transient, "an interrupted import has not come to rest within %s", t.options.SettleTimeout).
 				WithHint("run again later; restarting Zipline ends the import")
 		}
@@ -96,7 +169,7 @@ func (t *Target) settle(ctx context.Context) (bool, error) {
 			equal = 0
 		}
 		last = now
-		if err := t.client.sleep(ctx, pause); err != nil {
+		if err := t.client.sleep(ctx, settlePause); err != nil {
 			return false, fmt.Errorf("wait for an interrupted import: %w", err)
 		}
 	}

@@ -26,8 +26,15 @@ var stuck = map[string]string{
 	"featuresThumbnailsNumberThreads": "it depends on the CPUs of the server",
 }
 
-// together are the beginnings of settings that Zipline takes only all at once.
-var together = []string{"oauthDiscord", "oauthGoogle", "oauthGithub", "oauthOidc", "ratelimit"}
+// together are settings that Zipline takes only in one request: it looks at nothing but the request, not at what is set.
+var together = [][]string{
+	{"oauthDiscordClientId", "oauthDiscordClientSecret"},
+	{"oauthGoogleClientId", "oauthGoogleClientSecret"},
+	{"oauthGithubClientId", "oauthGithubClientSecret"},
+	{"oauthOidcClientId", "oauthOidcClientSecret", "oauthOidcAuthorizeUrl", "oauthOidcTokenUrl", "oauthOidcUserinfoUrl"},
+	{"mfaPasskeysEnabled", "mfaPasskeysRpID", "mfaPasskeysOrigin"},
+	{"ratelimitWindow", "ratelimitMax"},
+}
 
 // unsetNote is the note of the settings that the target refused: key to its reason.
 const unsetNote = "settings"
@@ -52,9 +59,12 @@ func unlike(backup, target fields) fields {
 		}
 	}
 	for _, group := range together {
-		touched := slices.ContainsFunc(slices.Collect(maps.Keys(differ)), func(key string) bool { return strings.HasPrefix(key, group) })
-		for key, value := range backup {
-			if _, known := target[key]; touched && known && strings.HasPrefix(key, group) {
+		if !slices.ContainsFunc(group, func(key string) bool { _, touched := differ[key]; return touched }) {
+			continue
+		}
+		for _, key := range group {
+			value, has := backup[key]
+			if _, known := target[key]; known && has {
 				differ[key] = value
 			}
 		}
@@ -77,9 +87,14 @@ func (t *Target) setSettings(ctx context.Context, r *app.Replay, p *plan) (bool,
 		return false, fmt.Errorf("read the notes of this restore: %w", err)
 	}
 	todo := unlike(backup.settings, has)
-	for rounds := len(todo); len(todo) > 0 && rounds >= 0; rounds-- {
+	for rounds := 0; len(todo) > 0 && rounds <= len(backup.settings); rounds++ {
 		if t.nearEnd(ctx) {
 			return false, nil
+		}
+		if rounds > 0 {
+			if err := t.client.sleep(ctx, time.Second); err != nil {
+				return false, err
+			}
 		}
 		bad, reason, err := t.patchSettings(ctx, todo)
 		if err != nil {
@@ -110,6 +125,9 @@ func (t *Target) patchSettings(ctx context.Context, todo fields) (bad []string, 
 		return bad, reason, nil
 	}
 	for _, some := range bunches(todo) { // it doesn't say which: one by one
+		if err := t.client.sleep(ctx, time.Second); err != nil {
+			return nil, "", err
+		}
 		answer, err := t.patchOnce(ctx, some)
 		if err != nil {
 			return nil, "", err
@@ -130,9 +148,6 @@ func (t *Target) patchSettings(ctx context.Context, todo fields) (bad []string, 
 }
 
 func (t *Target) patchOnce(ctx context.Context, some fields) (reply, error) {
-	if err := t.client.sleep(ctx, time.Second); err != nil {
-		return reply{}, err
-	}
 	answer, err := t.call(ctx, http.MethodPatch, settingsPath, "", some)
 	if err == nil && !answer.ok() && answer.StatusCode != http.StatusBadRequest {
 		err = refused("set the settings", answer)
@@ -160,11 +175,11 @@ func issueKeys(body []byte, todo fields) []string {
 			}
 		}
 		for _, word := range words {
-			if _, sent := todo[word]; sent {
-				bad[word] = true
+			if _, sent := todo[word]; !sent {
+				continue
 			}
-			for key := range todo {
-				if group := groupOf(word); group != "" && group == groupOf(key) {
+			for _, key := range groupOf(word) {
+				if _, sent := todo[key]; sent {
 					bad[key] = true
 				}
 			}
@@ -173,23 +188,21 @@ func issueKeys(body []byte, todo fields) []string {
 	return slices.Sorted(maps.Keys(bad))
 }
 
-func groupOf(key string) string {
+// groupOf returns the settings that go together with one, itself with them.
+func groupOf(key string) []string {
 	for _, group := range together {
-		if strings.HasPrefix(key, group) {
+		if slices.Contains(group, key) {
 			return group
 		}
 	}
-	return ""
+	return []string{key}
 }
 
 // bunches splits settings into what Zipline takes at once.
 func bunches(todo fields) []fields {
 	groups := map[string]fields{}
 	for key, value := range todo {
-		name := groupOf(key)
-		if name == "" {
-			name = key
-		}
+		name := groupOf(key)[0]
 		if groups[name] == nil {
 			groups[name] = fields{}
 		}
@@ -200,4 +213,37 @@ func bunches(todo fields) []fields {
 		all = append(all, groups[name])
 	}
 	return all
+}
+
+// foreseeSettings says which settings are to be set, and which can't be.
+func (f *preflight) foreseeSettings(ctx context.Context) error {
+	has, _, err := f.settingsOf(ctx)
+	if err != nil {
+		return err
+	}
+	f.settings = app.Count{What: "settings"}
+	backup := f.compared.backup.settings
+	for _, key := range slices.Sorted(maps.Keys(backup)) {
+		if slices.Contains(notSettings, key) {
+			continue
+		}
+		f.settings.Backup++
+		is, known := has[key]
+		switch {
+		case known && canonical(is) == canonical(backup[key]):
+			f.settings.Exists++
+		case !known:
+			f.settings.Skip++
+			f.report.add(note("setting", key, "the target's version of Zipline has no such setting"))
+		case stuck[key] != "":
+			f.settings.Skip++
+			f.report.add(note("setting", key, "it stays as it is on the target, because %s", stuck[key]))
+		case f.stages.Settings:
+			f.settings.Skip++
+			f.report.add(note("changed", key, "this restore has set the settings before: it stays as it is on the target"))
+		default:
+			f.settings.Create++
+		}
+	}
+	return nil
 }

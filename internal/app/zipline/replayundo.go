@@ -1,12 +1,15 @@
 package zipline
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"lifeboat/internal/app"
@@ -25,13 +28,19 @@ type undoing struct {
 	folders []string // ids; of the administrator
 	users   []string // ids
 	names   []string // of tags whose owner goes: Zipline keeps such tags, hidden, and their names taken
+	owned   []string // what users, that are to go, have made since, for a person; the first few
+	more    int      // how much else there is of that
 }
 
 // takeBack removes what an interrupted import has made, and nothing else: users of the plan that the target did not
 // have before, and the administrator's rows that have names of the plan. Rows of files go without their objects. A
-// super administrator can't be deleted by another one: such a user stays, with what came in.
+// super administrator can't be deleted by another one: such a user stays, with what came in. Where a user who is to go
+// has made something since, nothing is taken back: Conflict.
 func (t *Target) takeBack(ctx context.Context, r *app.Replay, p *plan, c *comparison) error {
 	u, err := t.left(ctx, p, c)
+	if err == nil {
+		err = u.refuse()
+	}
 	if err != nil {
 		return err
 	}
@@ -40,7 +49,7 @@ func (t *Target) takeBack(ctx context.Context, r *app.Replay, p *plan, c *compar
 	}
 	for ids := range slices.Chunk(u.files, perDelete) {
 		body := map[string]any{"files": ids, "delete_datasourceFiles": false}
-		if err := t.drop(ctx, "/api/user/files/transaction", body); err != nil {
+		if err := t.drop(ctx, filesPath, body); err != nil {
 			return err
 		}
 		if err := t.client.sleep(ctx, 2*time.Second); err != nil {
@@ -64,7 +73,37 @@ func (t *Target) takeBack(ctx context.Context, r *app.Replay, p *plan, c *compar
 			}
 		}
 	}
+	p.again = len(u.users) > 0 // Zipline deletes the files of a user with the user
 	return nil
+}
+
+// filesPath is where many files are changed or deleted at once.
+const filesPath = "/api/user/files/transaction"
+
+// maxOwned bounds how many things of users are named.
+const maxOwned = 10
+
+// refuse refuses to take back users who have made something since they came in.
+func (u *undoing) refuse() error {
+	if len(u.owned) == 0 {
+		return nil
+	}
+	named := strings.Join(u.owned, ", ")
+	if u.more > 0 {
+		named += fmt.Sprintf(" and %d more", u.more)
+	}
+	return failure.New(failure.Conflict, "an interrupted import has to be taken back, and users that it has made have things of their own by now, which would be deleted with them: %s", named).
+		WithHint("save those things, delete them in Zipline as these users, and run the restore again; or restore into another Zipline, which is empty")
+}
+
+// own notes a thing that a user has made since.
+func (u *undoing) own(array, owner string, row fields) {
+	if len(u.owned) >= maxOwned {
+		u.more++
+		return
+	}
+	name := cmp.Or(str(row, "name"), str(row, "vanity"), str(row, "code"), str(row, "provider"), str(row, "id"))
+	u.owned = append(u.owned, fmt.Sprintf("%s of %s (%s)", quoteName(name), quoteName(owner), nameOf(array)))
 }
 
 // left looks at the target for what is to be taken back.
@@ -72,21 +111,28 @@ func (t *Target) left(ctx context.Context, p *plan, c *comparison) (*undoing, er
 	u := &undoing{}
 	created, fixed := map[string]bool{}, map[string]bool{}
 	for id, user := range c.backup.users {
-		if name := p.owner(c.backup.users, id); id != p.Merge && name != p.Admin.Username {
+		if name := p.owner(c.backup.users, id); id != p.Merge && name != p.Admin.Username && !c.strangers[name] {
 			created[name], fixed[name] = true, user.role == "SUPERADMIN"
 		}
 	}
 	sent := map[uint64]bool{}
 	for _, f := range c.backup.folders {
-		sent[digestOf(f.name, f.created)], sent[digestOf(p.Sent[f.id], f.created)] = true, true
+		owner := c.backup.ownerOf(f.owner)
+		sent[digestOf(owner, f.name, f.created)], sent[digestOf(owner, p.Sent[f.id], f.created)] = true, true
 	}
 	v := t.targetView(t.exportOf(false).once(), p, c.backup)
-	err := v.each(ctx, func(array, key string, _ []trait, row fields) error {
-		id, owner := str(row, "id"), v.ownerOf(str(row, "userId")+str(row, "inviterId"))
-		digest := keyDigest(array, key)
-		_, planned := c.index[digest]
-		ours := owner == p.Admin.Username && planned && !p.exists[digest]
+	err := v.each(ctx, func(array, key string, traits []trait, row fields) error {
+		id, owner := str(row, "id"), v.ownerOf(ownerID(row))
+		asked := str(row, "destination") == askingDestination || array == "userTags" && str(row, "color") == askingColor
+		made := c.made(array, key, traits, id)
+		if f := v.folders[id]; array == "folders" && f != nil {
+			made = sent[digestOf(owner, f.name, f.created)] && !p.exists[keyDigest(array, key)] && !p.had(array, id)
+		}
+		ours := owner == p.Admin.Username && (asked || made)
 		theirs := created[owner] && !fixed[owner]
+		if theirs && !made && array != "users" && array != "userQuotas" {
+			u.own(array, owner, row)
+		}
 		switch {
 		case array == "users" && created[key] && !fixed[key]:
 			u.users = append(u.users, id)
@@ -100,29 +146,38 @@ func (t *Target) left(ctx context.Context, p *plan, c *comparison) (*undoing, er
 			u.urls = append(u.urls, id)
 		case array == "invites" && ours:
 			u.invites = append(u.invites, id)
-		case array == "folders" && owner == p.Admin.Username && !p.exists[digest]:
-			if f := v.folders[id]; sent[digestOf(f.name, f.created)] {
-				u.folders = append(u.folders, id)
-			}
+		case array == "folders" && ours:
+			u.folders = append(u.folders, id)
 		}
 		return nil
 	})
 	return u, err
 }
 
-// drop deletes one thing; one that is gone is success.
+// drop deletes one thing; one that Zipline itself says is gone is success: a proxy may say so of what is there.
 func (t *Target) drop(ctx context.Context, path string, body any) error {
 	answer, err := t.call(ctx, http.MethodDelete, path, "", body)
 	switch {
 	case err != nil:
 		return fmt.Errorf("take back an interrupted import: %w", err)
-	case answer.ok(), answer.StatusCode == http.StatusNotFound:
+	case answer.ok():
 		return nil
-	case answer.StatusCode == http.StatusBadRequest && answer.said().Code == codeNoneDeleted:
+	case path == filesPath && answer.StatusCode == http.StatusBadRequest && answer.said().Code == codeNoneDeleted:
+		return nil
+	case path != filesPath && answer.StatusCode == http.StatusNotFound && saysGone(answer):
 		return nil
 	}
 	return refused("take back an interrupted import", answer)
 }
+
+// saysGone reports whether it is Zipline itself that does not find a thing: E4000 and on, or E9002.
+func saysGone(answer reply) bool {
+	code := answer.said().Code
+	return code/1000 == 4 || code == codeNotFound
+}
+
+// codeNotFound is what Zipline answers about tags and URLs that are not there.
+const codeNotFound = 9002
 
 // codeNoneDeleted is what Zipline answers when none of the files is there any more.
 const codeNoneDeleted = 1027
@@ -191,24 +246,91 @@ func (p *plan) originalTag(name string) string {
 }
 
 func (t *Target) tagFree(ctx context.Context, name string) (bool, error) {
-	answer, err := t.call(ctx, http.MethodPost, "/api/user/tags", "", map[string]string{"name": name, "color": "#000000"})
+	return t.nameFree(ctx, "/api/user/tags", codeTagExists, func(name string) any {
+		return map[string]string{"name": name, "color": askingColor}
+	}, name)
+}
+
+// codeTagExists is what Zipline answers to a tag that the user has.
+const codeTagExists = 1033
+
+// nameFree asks whether a name is free by making something of it, and deleting it again. Zipline says of some names
+// that they are taken, with one of two codes, and stumbles over others; whether it would stumble over every name, a name
+// that nobody has tells.
+func (t *Target) nameFree(ctx context.Context, path string, taken int, body func(string) any, name string) (bool, error) {
+	const doing = "ask whether a name is free"
+	made, answer, err := t.makeNamed(ctx, path, body(name))
+	if err != nil || made {
+		return made, err
+	}
+	if answer.StatusCode == http.StatusBadRequest && answer.said().Code == taken {
+		return false, nil
+	}
+	if answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusInternalServerError {
+		return false, refused(doing, answer)
+	}
+	made, other, err := t.makeNamed(ctx, path, body("lifeboat "+rand.Text()))
+	if err == nil && !made {
+		err = refused(doing, other)
+	}
+	return false, err
+}
+
+// makeNamed makes a tag or a URL and deletes it; false where Zipline refuses, with its answer.
+func (t *Target) makeNamed(ctx context.Context, path string, body any) (bool, reply, error) {
+	answer, err := t.call(ctx, http.MethodPost, path, "", body)
 	if err != nil {
-		return false, fmt.Errorf("ask whether a tag's name is free: %w", err)
+		return false, answer, fmt.Errorf("ask whether a name is free: %w", err)
 	}
 	if err := t.client.sleep(ctx, time.Second); err != nil {
-		return false, err
-	}
-	if answer.StatusCode == http.StatusBadRequest || answer.StatusCode == http.StatusInternalServerError {
-		return false, nil // Zipline looks among one's own only, and stumbles over the others
+		return false, answer, err
 	}
 	if !answer.ok() {
-		return false, refused("ask whether a tag's name is free", answer)
+		return false, answer, nil
 	}
 	var made struct {
 		ID string `json:"id"`
 	}
 	if err := json.Unmarshal(answer.body, &made); err != nil || made.ID == "" {
-		return false, refused("ask whether a tag's name is free", answer)
+		return false, answer, refused("ask whether a name is free", answer)
 	}
-	return true, t.drop(ctx, "/api/user/tags/"+url.PathEscape(made.ID), nil)
+	return true, answer, t.drop(ctx, path+"/"+url.PathEscape(made.ID), nil)
 }
+
+// freeVanities renames those URLs of the plan whose name is taken by a URL that no export shows, because its user was
+// deleted: an import stumbles over the second one of a code and a name.
+func (t *Target) freeVanities(ctx context.Context, r *app.Replay, p *plan, vanities []string) error {
+	for _, original := range vanities {
+		name := cmp.Or(p.Vanity[original], original)
+		for n := 2; ; n++ {
+			free, err := t.nameFree(ctx, "/api/user/urls", codeVanityTaken, func(name string) any {
+				return map[string]string{"destination": askingDestination, "vanity": name}
+			}, name)
+			if err != nil {
+				return err
+			}
+			if free {
+				break
+			}
+			if n > maxRenames {
+				return failure.New(failure.Conflict, "no free name was found for the short URL %s", quoteName(original)).
+					WithHint("rename the short URL in the source or on the target, then run again")
+			}
+			name = dashed(original, n)
+			p.Vanity[original] = name
+			if err := r.Notes.Put(ctx, planNote, p); err != nil {
+				return fmt.Errorf("note the plan: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// What is made to ask whether a name is free has these, by which it is told from all else.
+const (
+	askingDestination = "https://lifeboat.invalid/asks-whether-a-name-is-free"
+	askingColor       = "#11feb0"
+)
+
+// codeVanityTaken is what Zipline answers to a URL of a name that another has.
+const codeVanityTaken = 1042

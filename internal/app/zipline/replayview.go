@@ -28,7 +28,7 @@ type folder struct {
 const pathJoin = "\x1f"
 
 // view reads one export and tells each row by what it is called, not by its id: the same row of a backup and of a
-// target has the same key and the same traits. It walks the export twice, because rows refer to later ones; in memory
+// target has the same key and the same traits. It walks the export twice, because rows refer to later ones, or once where another view has told what they refer to; in memory
 // are users, folders, tags, and 16 bytes for each file that has a tag.
 type view struct {
 	open opener
@@ -39,6 +39,8 @@ type view struct {
 	// rename returns what a folder is called in the end, by owner, name and date; nil: what it is called.
 	rename func(owner, name, created string) string
 	merged string // name of the user of whom only avatar, view and TOTP are compared
+	admin  string // on a target: name of the importing administrator
+	legacy bool   // the backup is of Zipline 3, which has no dates and views of users
 
 	users    map[string]user
 	folders  map[string]*folder
@@ -46,6 +48,7 @@ type view struct {
 	tags     []fields
 	settings fields
 	head     *export
+	learned  bool // adopt has told what rows refer to
 }
 
 // trait is one field of a row, as text.
@@ -56,8 +59,10 @@ type seen func(array, key string, traits []trait, row fields) error
 
 // each calls do for every row: users first, tags last.
 func (v *view) each(ctx context.Context, do seen) error {
-	if err := v.learn(ctx); err != nil {
-		return err
+	if v.tags = nil; !v.learned {
+		if err := v.learn(ctx); err != nil {
+			return err
+		}
 	}
 	_, err := v.open.walk(ctx, func(array string, _ int64, row fields) error {
 		if row == nil || array == "thumbnails" || v.change != nil && !v.change(array, row) {
@@ -85,28 +90,41 @@ func (v *view) each(ctx context.Context, do seen) error {
 
 // learn walks the export for what its rows refer to.
 func (v *view) learn(ctx context.Context) error {
-	v.users, v.folders, v.tagged, v.tags = map[string]user{}, map[string]*folder{}, map[uint64]uint64{}, nil
+	v.forget()
 	var err error
 	v.head, err = v.open.walk(ctx, func(array string, _ int64, row fields) error {
-		if row == nil || v.change != nil && array != "users" && !v.change(array, row) {
-			return nil
-		}
-		id := str(row, "id")
-		switch array {
-		case "users":
-			v.users[id] = user{name: str(row, "username"), role: str(row, "role"), created: moment(row["createdAt"])}
-		case "folders":
-			v.folders[id] = &folder{id: id, name: str(row, "name"), owner: str(row, "userId"), parent: str(row, "parentId"), created: moment(row["createdAt"])}
-		case "userTags":
-			for _, file := range list(row, "files") {
-				v.tagged[digestOf("id", file)] = 0
-			}
-		}
+		v.learnRow(array, row)
 		return nil
 	}, func(settings fields) { v.settings = settings }, "files", "metrics", "thumbnails")
-	if err != nil {
-		return err
+	if err == nil {
+		v.findPaths()
 	}
+	return err
+}
+
+func (v *view) forget() {
+	v.users, v.folders, v.tagged, v.tags = map[string]user{}, map[string]*folder{}, map[uint64]uint64{}, nil
+}
+
+// learnRow keeps what other rows refer to.
+func (v *view) learnRow(array string, row fields) {
+	if row == nil || v.change != nil && array != "users" && !v.change(array, row) {
+		return
+	}
+	id := str(row, "id")
+	switch array {
+	case "users":
+		v.users[id] = user{name: str(row, "username"), role: str(row, "role"), created: moment(row["createdAt"])}
+	case "folders":
+		v.folders[id] = &folder{id: id, name: str(row, "name"), owner: str(row, "userId"), parent: str(row, "parentId"), created: moment(row["createdAt"])}
+	case "userTags":
+		for _, file := range list(row, "files") {
+			v.tagged[digestOf("id", file)] = 0
+		}
+	}
+}
+
+func (v *view) findPaths() {
 	for _, f := range v.folders {
 		if v.rename == nil {
 			continue
@@ -118,7 +136,27 @@ func (v *view) learn(ctx context.Context) error {
 	for _, f := range v.folders {
 		f.path = v.pathOf(f)
 	}
-	return nil
+}
+
+// adopt takes over what another view of the same backup has learned, as the plan has it by now: each does not learn it
+// once more.
+func (v *view) adopt(other *view, p *plan) {
+	v.forget()
+	v.users, v.settings, v.head, v.learned = other.users, other.settings, other.head, true
+	for id, f := range other.folders {
+		if p.Left["folders/"+id] {
+			continue
+		}
+		own := *f
+		if p.Cut[id] {
+			own.parent = ""
+		}
+		v.folders[id] = &own
+	}
+	for id := range other.tagged {
+		v.tagged[id] = 0
+	}
+	v.findPaths()
 }
 
 // pathOf returns a folder's path; a circle is cut where it closes.
@@ -188,10 +226,18 @@ func (v *view) shape(array string, row fields) (key string, traits []trait) {
 	switch array {
 	case "users":
 		key = str(row, "username")
-		if key == v.merged && key != "" {
-			traits = slices.DeleteFunc(traits, func(t trait) bool { return t.name == "password" || t.name == "role" || t.name == "createdAt" })
-		}
-		return key, traits
+		merged := key == v.merged && key != ""
+		return key, slices.DeleteFunc(traits, func(t trait) bool {
+			switch t.name {
+			case "password", "role":
+				return merged
+			case "createdAt":
+				return merged || v.legacy
+			case "view":
+				return v.legacy
+			}
+			return false
+		})
 	case "userOauthProviders":
 		key = str(row, "provider") + pathJoin + str(row, "oauthId")
 	case "userQuotas":
@@ -236,11 +282,14 @@ func (v *view) tagFiles(row fields) string {
 
 // digestOf tells words apart; of a million of them, two are equal with a chance of one in thirty million.
 func digestOf(words ...string) uint64 {
-	h := sha256.New()
+	var room [256]byte
+	text := room[:0]
 	for _, word := range words {
-		_, _ = fmt.Fprintf(h, "%d:%s", len(word), word) // never fails
+		text = strconv.AppendInt(text, int64(len(word)), 10)
+		text = append(append(text, ':'), word...)
 	}
-	return binary.BigEndian.Uint64(h.Sum(nil))
+	sum := sha256.Sum256(text)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 func digestTraits(traits []trait) uint64 {

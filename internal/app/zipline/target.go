@@ -27,6 +27,8 @@ type TargetOptions struct {
 	SettleTimeout time.Duration    // for an import whose answer was lost to come to rest; 30 min
 	HTTP          *http.Client     // nil: an own one; its CheckRedirect is replaced
 	Now           func() time.Time // nil: time.Now
+	// LostTimeout is how long an import whose answer was lost may arrive late, held by something in front of Zipline; 60 s.
+	LostTimeout time.Duration
 	// Sleep waits for a rate limit; nil: it does.
 	Sleep func(ctx context.Context, d time.Duration) error
 }
@@ -38,18 +40,21 @@ type TargetOptions struct {
 // that the target has; what an interrupted import has made is taken back before the next one. Whether that is
 // necessary, the target's own export says, never a note. What a plan can't settle ends as a finding of Confirm.
 //
+// A backup of Zipline 3 goes the same way, through the import that Zipline has for that: it is read as one of format 4.
+//
 // Notes of a restore: "plan" is the names that the plan settled; "import" is written before each import; "tags" are
-// names that a taking back may have left taken; "settings" are those that the target refused.
+// names that a taking back may have left taken; "settings" are those that the target refused; "stages" is what was
+// finished, which no later run does again: what people change on the target after that is theirs.
 //
 // No finding and no error holds a token, a hash or what a setting is. What a preflight finds has these kinds:
 //
-//	problems  schema missing duplicate-name duplicate stranger circle parent taken
-//	notes     merge totp ownerless renamed filtered thumbnails due quota deep metrics setting name space resumed lost
+//	problems  schema missing duplicate-name duplicate stranger circle parent taken ignored
+//	notes     ignored merge totp ownerless renamed filtered thumbnails due quota deep metrics setting name space resumed lost changed
 //
 // And what Confirm finds:
 //
-//	problems  missing differs name left-out duplicate setting no-bytes
-//	notes     merge ownerless renamed metrics setting views lost
+//	problems  missing differs name left-out duplicate setting no-bytes ignored
+//	notes     ignored merge ownerless renamed metrics setting views lost changed
 type Target struct {
 	options TargetOptions
 	client  *client
@@ -70,6 +75,7 @@ func NewTarget(options TargetOptions) (*Target, error) {
 	answers := *options.HTTP
 	answers.CheckRedirect = sameServer
 	return &Target{options: options, client: &client{
+		side: "target",
 		base: base, token: options.Token, http: &answers,
 		idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
 	}}, nil
@@ -78,7 +84,7 @@ func NewTarget(options TargetOptions) (*Target, error) {
 func (o TargetOptions) withDefaults() TargetOptions {
 	for limit, standard := range map[*time.Duration]time.Duration{
 		&o.Timeout: 15 * time.Second, &o.ExportTimeout: 5 * time.Minute, &o.ImportTimeout: 2 * time.Hour,
-		&o.IdleTimeout: time.Minute, &o.SettleTimeout: 30 * time.Minute,
+		&o.IdleTimeout: time.Minute, &o.SettleTimeout: 30 * time.Minute, &o.LostTimeout: time.Minute,
 	} {
 		if *limit <= 0 {
 			*limit = standard

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,9 +53,9 @@ type bed struct {
 	url      string
 	options  standin.Options
 	replay   *app.Replay
-	changed  int   // requests to the last server that were no GET
-	limits   bool  // the target limits how fast requests come
-	room     int64 // bytes left for the target; 0: enough
+	changed  *atomic.Int64 // requests to the last server that were no GET
+	limits   bool          // the target limits how fast requests come
+	room     int64         // bytes left for the target; 0: enough
 }
 
 // newBed returns a bed with an empty target, whose administrator is admin.
@@ -116,10 +117,11 @@ func (b *bed) serve(fault func(int, *http.Request) standin.Fault) *Target {
 
 // counting counts what changes the target.
 func (b *bed) counting(fault func(int, *http.Request) standin.Fault) func(int, *http.Request) standin.Fault {
-	b.changed = 0
+	changed := new(atomic.Int64)
+	b.changed = changed
 	return func(n int, r *http.Request) standin.Fault {
 		if r.Method != http.MethodGet {
-			b.changed++
+			changed.Add(1)
 		}
 		if fault == nil {
 			return standin.Fault{}

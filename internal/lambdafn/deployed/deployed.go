@@ -139,13 +139,13 @@ var Functions = []Function{
 		),
 	},
 	{
-		Name: "api", Says: "answers the links of mails",
+		Name: "api", Says: "answers the links of mails and the API, and starts what the API is asked for",
 		Memory: 512, Timeout: 29 * time.Second,
 		Required: with(everywhere, "LIFEBOAT_PUBLIC_URL", "LIFEBOAT_LINK_KEY"),
 		// LIFEBOAT_VAULT_OWNER is not for who presigns: a browser sends no header that names the owner.
 		Optional: []string{"LIFEBOAT_DEADLINE_MARGIN", "LIFEBOAT_LOOPBACK", "LIFEBOAT_BACKUP_MACHINE", "LIFEBOAT_RESTORE_MACHINE"},
 		Vault: together(always,
-			on([]string{"catalog/backups/", "archives/"}, get),
+			on([]string{"catalog/backups/", "catalog/restores/", "archives/"}, get),
 			on([]string{"links/"}, get, put),
 		),
 	},

@@ -3,30 +3,58 @@ package runtimeapi
 import (
 	"encoding/json"
 	"io"
-	"maps"
 	"net/http"
 	"strings"
 	"sync"
 )
 
-// Services are stand-ins shaped like Secrets Manager, the parameter store of SSM, SES, and StartExecution of Step
-// Functions. One address serves all of them: AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_SSM,
+// Services are stand-ins shaped like Secrets Manager, the parameter store of SSM, SES, and StartExecution and
+// DescribeExecution of Step Functions. One address serves all of them: AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_SSM,
 // AWS_ENDPOINT_URL_SESV2 and AWS_ENDPOINT_URL_SFN name it.
 type Services struct {
 	Secrets    map[string]string // by name or ARN
 	Parameters map[string]string
+	// Started hears of each execution that was started, on a goroutine of its own; nobody does where it is nil. Such an
+	// execution runs until End.
+	Started func(machine, name, input string)
 
 	mutex      sync.Mutex
 	mails      [][]byte
 	asked      map[string]int
-	executions map[string]string
+	executions map[string]*execution
+}
+
+// execution is one of a state machine.
+type execution struct {
+	machine, input string
+	ended          Ended
+}
+
+// Ended is how an execution ended; the zero value is one that runs.
+type Ended struct {
+	Status       string // SUCCEEDED, FAILED, TIMED_OUT, ABORTED
+	Output       string
+	Error, Cause string
 }
 
 // Executions returns the inputs of the executions that were started, by name.
 func (s *Services) Executions() map[string]string {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return maps.Clone(s.executions)
+	inputs := map[string]string{}
+	for name, e := range s.executions {
+		inputs[name] = e.input
+	}
+	return inputs
+}
+
+// End ends an execution.
+func (s *Services) End(name string, how Ended) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if e := s.executions[name]; e != nil {
+		e.ended = how
+	}
 }
 
 // Mails returns the mails that were sent, as raw MIME.
@@ -54,6 +82,7 @@ func (s *Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Content         struct{ Raw struct{ Data []byte } }
 		Input           string
 		StateMachineArn string
+		ExecutionArn    string
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		answerJSON(w, http.StatusBadRequest, map[string]string{"__type": "SerializationException"})
@@ -70,6 +99,8 @@ func (s *Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	case target == "AWSStepFunctions.StartExecution":
 		s.start(w, in.StateMachineArn, in.Name, in.Input)
+	case target == "AWSStepFunctions.DescribeExecution":
+		s.describe(w, in.ExecutionArn)
 	case strings.HasPrefix(r.URL.Path, "/v2/email/outbound-emails"):
 		s.mails = append(s.mails, in.Content.Raw.Data)
 		answerJSON(w, http.StatusOK, map[string]string{"MessageId": "0107"})
@@ -97,10 +128,39 @@ func (s *Services) start(w http.ResponseWriter, machine, name, input string) {
 		return
 	}
 	if s.executions == nil {
-		s.executions = map[string]string{}
+		s.executions = map[string]*execution{}
 	}
-	s.executions[name] = input
-	answerJSON(w, http.StatusOK, map[string]any{"executionArn": machine + ":" + name, "startDate": 1795226400})
+	s.executions[name] = &execution{machine: machine, input: input}
+	if s.Started != nil {
+		go s.Started(machine, name, input)
+	}
+	answerJSON(w, http.StatusOK, map[string]any{"executionArn": arnOf(machine, name), "startDate": 1795226400})
+}
+
+func arnOf(machine, name string) string {
+	return strings.Replace(machine, ":stateMachine:", ":execution:", 1) + ":" + name
+}
+
+func (s *Services) describe(w http.ResponseWriter, arn string) {
+	for name, e := range s.executions {
+		if arnOf(e.machine, name) != arn {
+			continue
+		}
+		answer := map[string]any{
+			"executionArn": arn, "stateMachineArn": e.machine, "name": name, "input": e.input, "startDate": 1795226400, "status": "RUNNING",
+		}
+		if e.ended.Status != "" {
+			answer["status"], answer["stopDate"] = e.ended.Status, 1795226500
+		}
+		for field, value := range map[string]string{"output": e.ended.Output, "error": e.ended.Error, "cause": e.ended.Cause} {
+			if value != "" {
+				answer[field] = value
+			}
+		}
+		answerJSON(w, http.StatusOK, answer)
+		return
+	}
+	answerJSON(w, http.StatusBadRequest, map[string]string{"__type": "ExecutionDoesNotExist", "message": "Execution Does Not Exist"})
 }
 
 func answerJSON(w http.ResponseWriter, status int, value any) {

@@ -39,7 +39,7 @@ func FailAt(n int, fault Fault) func(int, *http.Request) Fault {
 // serve serves a request with a fault.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, fault Fault) {
 	switch {
-	case fault.Cut == NoCut && fault.Status == 0, fault.Cut == CutInside && r.URL.Path == importPath:
+	case fault.Cut == NoCut && fault.Status == 0, fault.Cut == CutInside && (r.URL.Path == importPath || r.URL.Path == import3Path):
 		s.handle(w, r, fault)
 	case fault.Cut == NoCut:
 		http.Error(w, http.StatusText(fault.Status), fault.Status)

@@ -6,7 +6,8 @@
 // Tests replay recorded answers of a real Zipline 4.6.3: imports, exports and counts, who am I, users, the lists of folders,
 // files, tags, URLs and invites, changes of folders and settings, refusals and rate limits. The rest follows the rules of
 // that version's source as described, without a recording: deleting, uploads, changes of users, files, tags and URLs. Not
-// there: logins and sessions, chunked uploads, ZIPs of users and folders, version 3 imports. Passwords are never checked.
+// there: logins and sessions, chunked uploads, ZIPs of users and folders. Passwords are never checked. The import of exports
+// of Zipline 3 follows Zipline's source too.
 //
 // An Instance is a small made-up Zipline: an export and the objects that belong to it, the same on every machine.
 package standin
@@ -136,6 +137,7 @@ func serverRoutes(version Version) []route {
 	routes := []route{
 		{pattern: "GET /api/server/export", least: exporter, query: flags, run: exportRoute},
 		{pattern: "POST " + importPath, least: superAdmin, seconds: 5, body: importBody, large: true, run: importV4},
+		{pattern: "POST " + import3Path, least: superAdmin, seconds: 5, body: import3Body, run: importV3},
 		{pattern: "GET /api/version", least: user, run: func(*call) (any, error) { return nil, noVersion }},
 	}
 	if version != V442 {

@@ -1,0 +1,222 @@
+package options
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+	_ "time/tzdata" // zones are checked on machines without a database of them, too
+
+	"go.yaml.in/yaml/v3"
+
+	"lifeboat/internal/config"
+	"lifeboat/internal/failure"
+	"lifeboat/internal/lambdafn/deployed"
+)
+
+// maxFile bounds the file, in bytes.
+const maxFile = 1 << 20
+
+// Load reads lifeboat.yaml at path, and refuses by name what can't run in AWS. All that is wrong comes back at once, as
+// one Usage error; its lines are those of the file.
+func Load(path string) (*Options, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "read the configuration: %w", err).
+			WithHint("set LIFEBOAT_CONFIG to the path of lifeboat.yaml; `lifeboat init` writes one")
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil || len(data) > maxFile {
+		return nil, failure.New(failure.Usage, "read the configuration %s: it is not readable, or larger than %d bytes", path, maxFile)
+	}
+	folder, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
+	}
+	return Parse(path, data, folder)
+}
+
+// Parse is Load of a file that is there already. folder is absolute.
+func Parse(name string, data []byte, folder string) (*Options, error) {
+	rest, section, err := cut(data)
+	if err != nil {
+		return nil, failure.New(failure.Usage, "read %s: %w", name, err)
+	}
+	c, err := config.Parse(name, rest, folder)
+	if err != nil {
+		return nil, err
+	}
+	r := &reader{config: c}
+	o := r.options(section)
+	o.Config, o.ConfigText = c, rest
+	for _, refused := range (deployed.Place{}).Fit(c) {
+		r.problems = append(r.problems, hinted(refused))
+	}
+	if len(r.problems) == 0 {
+		o.Warnings = r.warnings
+		return o, nil
+	}
+	return nil, failure.New(failure.Usage, "%s can't be deployed:\n%w", name, errors.Join(r.problems...)).
+		WithHint("correct the file and type `make synth` again; nothing was deployed")
+}
+
+// hinted puts an error and its hint into one text: several of them are shown at once.
+func hinted(err error) error {
+	if hint := failure.HintOf(err); hint != "" {
+		return fmt.Errorf("%w\n  hint: %s", err, hint)
+	}
+	return err
+}
+
+// cut takes the section deploy out of a file. Both keep the lines of the file: what belongs to the other is blank.
+func cut(data []byte) (rest, section []byte, err error) {
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil || len(document.Content) == 0 || document.Content[0].Kind != yaml.MappingNode {
+		return data, nil, nil // package config says what is wrong with it
+	}
+	root := document.Content[0]
+	from, to := 0, 0
+	for i := 0; i < len(root.Content); i += 2 {
+		switch key := root.Content[i]; {
+		case key.Value == "deploy" && from > 0:
+			return nil, nil, failure.New(failure.Usage, "line %d: deploy stands there twice", key.Line)
+		case key.Value == "deploy":
+			from = key.Line
+		case from > 0 && to == 0:
+			to = key.Line
+		}
+	}
+	if from == 0 {
+		return data, nil, nil
+	}
+	if root.Style&yaml.FlowStyle != 0 {
+		return nil, nil, failure.New(failure.Usage, "line %d: deploy must be a section of its own: write the file without { } around it", from)
+	}
+	if to == 0 {
+		to = bytes.Count(data, []byte("\n")) + 2
+	}
+	i := -1
+	for line := range bytes.Lines(data) {
+		i++
+		if i+1 >= from && i+1 < to {
+			section, rest = append(section, line...), append(rest, '\n')
+		} else {
+			section, rest = append(section, '\n'), append(rest, line...)
+		}
+	}
+	return rest, section, nil
+}
+
+// file is the section as it is written.
+type file struct {
+	Deploy struct {
+		Stack   string `yaml:"stack"`
+		Sources map[string]struct {
+			when    `yaml:",inline"`
+			Overdue string `yaml:"overdue"`
+			KMSKey  string `yaml:"kms-key"`
+		} `yaml:"sources"`
+		Targets map[string]struct {
+			KMSKey string `yaml:"kms-key"`
+		} `yaml:"targets"`
+		Drills map[string]struct {
+			when   `yaml:",inline"`
+			Source string `yaml:"source"`
+			Target string `yaml:"target"`
+			DryRun bool   `yaml:"dry-run"`
+		} `yaml:"drills"`
+		Immutability string `yaml:"immutability"`
+		Mail         *struct {
+			From     string `yaml:"from"`
+			Identity string `yaml:"identity"`
+			Existing bool   `yaml:"existing"`
+		} `yaml:"mail"`
+		Alarms []string `yaml:"alarms"`
+		API    struct {
+			Issuer      string   `yaml:"issuer"`
+			Audience    []string `yaml:"audience"`
+			ScopePrefix *string  `yaml:"scope-prefix"`
+		} `yaml:"api"`
+		Webhook *struct {
+			URL string `yaml:"url"`
+			Key string `yaml:"key"`
+		} `yaml:"webhook"`
+		SecretKeys []string          `yaml:"secret-keys"`
+		Reserved   map[string]int    `yaml:"reserved-concurrency"`
+		Boundary   string            `yaml:"permissions-boundary"`
+		Tags       map[string]string `yaml:"tags"`
+	} `yaml:"deploy"`
+}
+
+type when struct {
+	Cron   string `yaml:"cron"`
+	Zone   string `yaml:"zone"`
+	Window string `yaml:"window"`
+}
+
+// decode decodes strictly. The decoder's errors quote values; only lines and names of keys are kept.
+func decode(section []byte) (file, []error) {
+	var f file
+	decoder := yaml.NewDecoder(bytes.NewReader(section))
+	decoder.KnownFields(true)
+	err := decoder.Decode(&f)
+	var typed *yaml.TypeError
+	switch {
+	case err == nil || errors.Is(err, io.EOF):
+		return f, nil
+	case !errors.As(err, &typed):
+		return f, []error{failure.New(failure.Usage, "deploy is not YAML as it should be")}
+	}
+	var problems []error
+	for _, text := range typed.Errors {
+		problems = append(problems, failure.New(failure.Usage, "%s", said(text)))
+	}
+	return f, problems
+}
+
+var (
+	unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found`)
+	wrongType    = regexp.MustCompile(`^line (\d+): `)
+)
+
+func said(text string) string {
+	if m := unknownField.FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("line %s: deploy has no key %q; infra/README.md lists them", m[1], m[2])
+	}
+	if m := wrongType.FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("line %s: of deploy is not of the form that infra/README.md shows", m[1])
+	}
+	return "deploy is not of the form that infra/README.md shows"
+}
+
+var (
+	stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,50}$`)
+	keyARN    = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`)
+	policyARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$`)
+	lockText  = regexp.MustCompile(`^([1-9]\d{0,4})d (governance|compliance)$`)
+	length    = regexp.MustCompile(`^([1-9]\d{0,5})(m|h|d)$`)
+	domain    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
+)
+
+// parseLength reads 30m, 26h, 8d.
+func parseLength(text string) (time.Duration, bool) {
+	m := length.FindStringSubmatch(text)
+	if m == nil {
+		return 0, false
+	}
+	var n int
+	_, _ = fmt.Sscan(m[1], &n)
+	return time.Duration(n) * map[string]time.Duration{"m": time.Minute, "h": time.Hour, "d": 24 * time.Hour}[m[2]], true
+}
+
+func address(text string) bool {
+	a, err := mail.ParseAddress(text)
+	return len(text) <= 320 && err == nil && a.Name == "" && a.Address == text && !strings.ContainsAny(text, "\r\n")
+}

@@ -1,0 +1,94 @@
+package stack
+
+import (
+	"strings"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awskms"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awssecretsmanager"
+	"github.com/aws/jsii-runtime-go"
+
+	"lifeboat/internal/secret"
+)
+
+// secretOf is a secret of the stack.
+type secretOf struct {
+	arn *string
+}
+
+// reference is what a function's environment says of it.
+func (k secretOf) reference() *string { return join(str("secretsmanager:"), k.arn) }
+
+// makeKeys makes the key that everything is encrypted with, and two secrets that Secrets Manager makes up: nobody ever
+// carries a key to the stack. All three outlive the stack: without them its backups could not be read, or not be trusted.
+func (s *stack) makeKeys() {
+	s.key = awskms.NewKey(s.scope, str("Key"), &awskms.KeyProps{
+		Description: str("lifeboat: the vault, its secrets, the topic of failures and the logs"), EnableKeyRotation: jsii.Bool(true),
+		RemovalPolicy: awscdk.RemovalPolicy_RETAIN, PendingWindow: awscdk.Duration_Days(jsii.Number(30)),
+	})
+	// Logs are encrypted by the service that keeps them, for the groups of this account only.
+	s.key.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Sid: str("Logs"), Effect: awsiam.Effect_ALLOW, Resources: strs("*"),
+		Actions: strs("kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey",
+			"kms:GenerateDataKeyWithoutPlaintext", "kms:DescribeKey"),
+		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(join(str("logs."), s.scope.Region(), str(".amazonaws.com")), nil)},
+		Conditions: &map[string]any{"ArnLike": map[string]any{"kms:EncryptionContext:aws:logs:arn": s.arn("logs", "log-group:*")}},
+	}), nil)
+	// Alarms write into the encrypted topic.
+	s.key.AddToResourcePolicy(awsiam.NewPolicyStatement(&awsiam.PolicyStatementProps{
+		Sid: str("Alarms"), Effect: awsiam.Effect_ALLOW, Actions: strs("kms:Decrypt", "kms:GenerateDataKey"), Resources: strs("*"),
+		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(str("cloudwatch.amazonaws.com"), nil)},
+		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": s.scope.Account()}},
+	}), nil)
+	s.signing = s.secret("SigningKey", "lifeboat: the manifests of backups are signed with what derives from this. Never change it; keep a copy elsewhere.")
+	s.links = s.secret("LinkKey", "lifeboat: the links in mails derive from this. A new value makes all links of old mails useless.")
+}
+
+// secret makes a secret of 64 random letters and digits.
+func (s *stack) secret(id, description string) secretOf {
+	made := awssecretsmanager.NewCfnSecret(s.scope, str(id), &awssecretsmanager.CfnSecretProps{
+		Description: str(description), KmsKeyId: s.key.KeyArn(),
+		GenerateSecretString: &awssecretsmanager.CfnSecret_GenerateSecretStringProperty{
+			PasswordLength: jsii.Number(64), ExcludePunctuation: jsii.Bool(true),
+		},
+	})
+	made.ApplyRemovalPolicy(awscdk.RemovalPolicy_RETAIN, nil)
+	return secretOf{made.Ref()}
+}
+
+// allowSecret gives a role one secret of the account that lifeboat.yaml refers to. Other references (a server for mail
+// without a password) need no right.
+func (s *stack) allowSecret(role awsiam.Role, references ...secret.Reference) {
+	for _, r := range references {
+		scheme, name, _ := strings.Cut(string(r), ":")
+		switch scheme {
+		case "secretsmanager":
+			name, _, _ = strings.Cut(name, "#")
+			allow(role, []string{"secretsmanager:GetSecretValue"}, s.secretARN(name))
+		case "ssm":
+			allow(role, []string{"ssm:GetParameter"}, s.parameterARN(name))
+		default:
+			continue
+		}
+		if len(s.options.SecretKeys) > 0 {
+			via := []*string{join(str("secretsmanager."), s.scope.Region(), str("."), s.scope.UrlSuffix()), join(str("ssm."), s.scope.Region(), str("."), s.scope.UrlSuffix())}
+			allowIf(role, map[string]any{"StringEquals": map[string]any{"kms:ViaService": via}}, []string{"kms:Decrypt"}, *strs(s.options.SecretKeys...)...)
+		}
+	}
+}
+
+// secretARN names a secret by its name or ARN. Secrets Manager puts a dash and six characters behind a name.
+func (s *stack) secretARN(name string) *string {
+	if strings.HasPrefix(name, "arn:") {
+		return str(name)
+	}
+	return s.arn("secretsmanager", "secret:"+name+"-??????")
+}
+
+func (s *stack) parameterARN(name string) *string {
+	if strings.HasPrefix(name, "arn:") {
+		return str(name)
+	}
+	return s.arn("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
+}

@@ -1,0 +1,89 @@
+package stack
+
+import (
+	"time"
+
+	"github.com/aws/aws-cdk-go/awscdk/v2"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
+	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
+	"github.com/aws/jsii-runtime-go"
+)
+
+// signatureAge is how long after it was signed a presigned URL begins a download, at most; what the API mints lives as
+// long.
+const signatureAge = 15 * time.Minute
+
+// backstop is how much later than prune's the lifecycle rule for archives is, in days.
+const backstop = 30
+
+// makeVault makes the bucket that holds everything, and the bucket of its access logs. Both outlive the stack.
+func (s *stack) makeVault() {
+	logs := awss3.NewBucket(s.scope, str("AccessLogs"), &awss3.BucketProps{
+		// S3 writes access logs only where the default encryption is its own, and nothing is locked.
+		Encryption: awss3.BucketEncryption_S3_MANAGED, BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(),
+		EnforceSSL: jsii.Bool(true), MinimumTLSVersion: jsii.Number(1.2), ObjectOwnership: awss3.ObjectOwnership_BUCKET_OWNER_ENFORCED,
+		Versioned: jsii.Bool(true), RemovalPolicy: awscdk.RemovalPolicy_RETAIN,
+		LifecycleRules: &[]*awss3.LifecycleRule{{
+			Id: str("old-logs"), Expiration: days(90), NoncurrentVersionExpiration: days(7), AbortIncompleteMultipartUploadAfter: days(1),
+		}},
+	})
+	props := &awss3.BucketProps{
+		Versioned: jsii.Bool(true), Encryption: awss3.BucketEncryption_KMS, EncryptionKey: s.key, BucketKeyEnabled: jsii.Bool(true),
+		BlockPublicAccess: awss3.BlockPublicAccess_BLOCK_ALL(), ObjectOwnership: awss3.ObjectOwnership_BUCKET_OWNER_ENFORCED,
+		EnforceSSL: jsii.Bool(true), MinimumTLSVersion: jsii.Number(1.2),
+		ServerAccessLogsBucket: logs, ServerAccessLogsPrefix: str("vault/"),
+		RemovalPolicy: awscdk.RemovalPolicy_RETAIN, LifecycleRules: s.lifecycle(),
+	}
+	if lock := s.options.Lock; lock != nil {
+		props.ObjectLockEnabled = jsii.Bool(true)
+		period := days(lock.Days)
+		if lock.Compliance {
+			props.ObjectLockDefaultRetention = awss3.ObjectLockRetention_Compliance(period)
+		} else {
+			props.ObjectLockDefaultRetention = awss3.ObjectLockRetention_Governance(period)
+		}
+	}
+	s.vault = awss3.NewBucket(s.scope, str("Vault"), props)
+	s.makeSigner()
+	s.vault.AddToResourcePolicy(deny("OldSignatures", []string{"s3:GetObject"}, map[string]any{
+		"StringEquals":       map[string]any{"s3:authType": "REST-QUERY-STRING"},
+		"NumericGreaterThan": map[string]any{"s3:signatureAge": signatureAge.Milliseconds()},
+		"ArnNotEquals":       map[string]any{"aws:PrincipalArn": s.signer.RoleArn()},
+	}, s.vault.ArnForObjects(str("*"))))
+}
+
+func days(n int) awscdk.Duration { return awscdk.Duration_Days(jsii.Number(float64(n))) }
+
+// lifecycle clears what nobody would miss: uploads that nobody completed, old versions once no lock holds them, archives
+// that fetches left, and archives that prune should have expired a month ago.
+func (s *stack) lifecycle() *[]*awss3.LifecycleRule {
+	noncurrent := 30
+	if lock := s.options.Lock; lock != nil {
+		noncurrent = max(noncurrent, lock.Days+1)
+	}
+	rules := []*awss3.LifecycleRule{
+		{Id: str("unfinished-uploads"), AbortIncompleteMultipartUploadAfter: days(1)},
+		{Id: str("old-versions"), NoncurrentVersionExpiration: days(noncurrent), ExpiredObjectDeleteMarker: jsii.Bool(true)},
+		{Id: str("fetched-archives"), Prefix: str("incoming/"), Expiration: days(7)},
+	}
+	for _, source := range s.options.Config.Sources {
+		if keep := source.Archive.Keep; keep > 0 {
+			whole := int((keep + 24*time.Hour - 1) / (24 * time.Hour))
+			rules = append(rules, &awss3.LifecycleRule{
+				Id: str("archives-" + string(source.Name)), Prefix: str("archives/" + string(source.Name) + "/"), Expiration: days(whole + backstop),
+			})
+		}
+	}
+	return &rules
+}
+
+// makeSigner makes the role whose presigned URLs may be older: an application that restores from a URL (Squidex does)
+// takes its time. A person who may assume roles of the account assumes it, and signs one URL.
+func (s *stack) makeSigner() {
+	s.signer = awsiam.NewRole(s.scope, str("Signer"), &awsiam.RoleProps{
+		AssumedBy: awsiam.NewAccountPrincipal(s.scope.Account()), MaxSessionDuration: awscdk.Duration_Hours(jsii.Number(12)),
+		Description: str("lifeboat: signs URLs of archives that live longer than a quarter of an hour, for applications that restore from a URL"),
+	})
+	allow(s.signer, []string{"s3:GetObject"}, s.below("archives/"))
+	s.allowKey(s.signer, "kms:Decrypt")
+}
