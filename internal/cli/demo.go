@@ -21,6 +21,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/plain"
+	"lifeboat/internal/replay"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/verify"
 )
@@ -32,7 +33,7 @@ func (c *cli) demoCommand() *cobra.Command {
 		Short: "Show all of it on a stand-in Zipline: back up, download, verify, restore, back up again",
 		Long: `Start a stand-in Zipline with a few files on this machine, back it up into an embedded vault, follow
 the link of the mail, download the archive, verify it, restore it and compare every byte; then
-change two files and back up again. Everything lies below one folder, which is made anew each time.`,
+change two files, back up again, and replay that backup into an empty stand-in. Everything lies below one folder, which is made anew each time.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.demo(cmd.Context(), folder)
@@ -192,7 +193,32 @@ func (d *demo) run(ctx context.Context) error {
 	if second.PackedObjects != 2 {
 		return failure.New(failure.Internal, "%d objects were packed where 2 had changed", second.PackedObjects)
 	}
+	d.step("Drill: replay it into an empty Zipline that is made for it, read that one again and compare")
+	if err := d.drill(ctx, second); err != nil {
+		return err
+	}
 	d.summary(first, second, file, restored, compared)
+	return nil
+}
+
+// drill restores a backup into a throw-away Zipline.
+func (d *demo) drill(ctx context.Context, record catalog.Record) error {
+	r, err := d.cli.restorer(d.session)
+	if err != nil {
+		return err
+	}
+	starter := starter()
+	starter.By = "demo"
+	drilled, err := r.run(ctx, events.Restore{
+		From: events.From{Backup: string(record.Source) + ":" + string(record.ID)}, To: events.To{Drill: true}, StartedBy: starter,
+	})
+	if err != nil {
+		return err
+	}
+	if !replay.Proves(drilled) {
+		return failure.New(failure.Internal, "the drill ended as %s: %v", drilled.Status, drilled.Problems)
+	}
+	d.cli.sayConfirmation(drilled.Confirmation)
 	return nil
 }
 
