@@ -115,7 +115,11 @@ serve: {listen: 127.0.0.1:0, public-url: http://127.0.0.1:8420}
 		{"/restores", `{"from":{"backup":"20200101"},"to":{"target":"papers-new"}}`, 404},
 		{"/restores", `{"from":{"backup":"latest"},"to":{"folder":"/tmp/x"}}`, 400},
 	} {
-		if code, text := r.ask("POST", c.path, c.body); code != c.code {
+		code, text := r.ask("POST", c.path, c.body)
+		for until := time.Now().Add(time.Minute); code == 409 && time.Now().Before(until); time.Sleep(20 * time.Millisecond) { // the mail is still on its way
+			code, text = r.ask("POST", c.path, c.body)
+		}
+		if code != c.code {
 			t.Errorf("%s: %d %s", c.body, code, text)
 		}
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -318,22 +319,25 @@ func TestStackCtrlC(t *testing.T) {
 	c := newCloud(t)
 	c.gate = make(chan struct{})
 	cmd := c.command("--stack", "prod", "backup", "photos")
-	var errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = io.Discard, &errs
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for len(c.services.Executions()) == 0 {
-		time.Sleep(10 * time.Millisecond)
+	lines := bufio.NewReader(said)
+	if line, err := lines.ReadString('\n'); err != nil || !strings.Contains(line, "was started in the stack prod") {
+		t.Errorf("%q, %v", line, err)
 	}
-	time.Sleep(100 * time.Millisecond) // the answer reaches the program
 	_ = cmd.Process.Signal(syscall.SIGINT)
+	errs, _ := io.ReadAll(lines)
 	_ = cmd.Wait()
 	c.mutex.Lock()
 	id := c.last
 	c.mutex.Unlock()
-	if cmd.ProcessState.ExitCode() != 130 || !strings.Contains(errs.String(), "goes on by itself") || !strings.Contains(errs.String(), "lifeboat --stack prod show "+id+" --follow") {
-		t.Errorf("%d %s", cmd.ProcessState.ExitCode(), errs.String())
+	if cmd.ProcessState.ExitCode() != 130 || !strings.Contains(string(errs), "goes on by itself") || !strings.Contains(string(errs), "lifeboat --stack prod show "+id+" --follow") {
+		t.Errorf("%d %s", cmd.ProcessState.ExitCode(), errs)
 	}
 	go func() {
 		time.Sleep(time.Second)

@@ -85,7 +85,7 @@ func (s *stack) await(ctx context.Context, ask func(context.Context) (remote.Out
 		switch {
 		case ctx.Err() != nil:
 			return outcome, ctx.Err()
-		case err != nil && failure.KindOf(err) == failure.Transient && silent < askTries:
+		case err != nil && silent < askTries && passes(err):
 			silent++
 		case err != nil || !outcome.Running:
 			return outcome, err
@@ -98,6 +98,11 @@ func (s *stack) await(ctx context.Context, ask func(context.Context) (remote.Out
 		case <-time.After(askTime):
 		}
 	}
+}
+
+// passes reports whether asking again may help: the service is busy, or has not heard yet of what was just started.
+func passes(err error) bool {
+	return failure.KindOf(err) == failure.Transient || failure.KindOf(err) == failure.NotFound
 }
 
 // goesOn says that a run is not followed any more, and goes on by itself.

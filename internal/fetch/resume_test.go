@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -305,6 +306,9 @@ func TestLimits(t *testing.T) {
 	wantNothing(t, v)
 }
 
+// entry is what differs between the hints of refusals: the host as the address has it.
+var entry = regexp.MustCompile(`allow: \[.*\]`)
+
 // TestOneRefusal: what is not allowed and what does not answer can't be told apart, and nothing is tried again.
 func TestOneRefusal(t *testing.T) {
 	closed := newOrigin(t, status(200))
@@ -325,7 +329,8 @@ func TestOneRefusal(t *testing.T) {
 			if first == nil {
 				first = err
 			}
-			if err == nil || err.Error() != first.Error() || failure.KindOf(err) != failure.Denied || failure.HintOf(err) != failure.HintOf(first) || len(waits) > 0 {
+			if err == nil || err.Error() != first.Error() || failure.KindOf(err) != failure.Denied || entry.ReplaceAllString(failure.HintOf(err), "") != entry.ReplaceAllString(failure.HintOf(first), "") ||
+				strings.Contains(failure.HintOf(err), "hunter2") || len(waits) > 0 {
 				t.Errorf("%s: %v: %v, %v", address, failure.KindOf(err), err, waits)
 			}
 		}
