@@ -365,9 +365,10 @@ func TestRoutes(t *testing.T) {
 	slices.Sort(got)
 	want := []string{
 		"Machines GET /backups/{id}: AWS_IAM", "Machines GET /backups: AWS_IAM", "Machines GET /restores/{id}: AWS_IAM",
+		"Machines GET /restores: AWS_IAM",
 		"Machines POST /backups: AWS_IAM", "Machines POST /restores: AWS_IAM",
 		"Public GET /assets/{name}: NONE", "Public GET /backups/{id}: JWT backup:read", "Public GET /backups: JWT backup:read",
-		"Public GET /l/{token}: NONE", "Public GET /restores/{id}: JWT backup:read",
+		"Public GET /l/{token}: NONE", "Public GET /restores/{id}: JWT backup:read", "Public GET /restores: JWT backup:read",
 		"Public POST /backups: JWT backup:run", "Public POST /l/{token}: NONE", "Public POST /restores: JWT backup:restore",
 	}
 	if !slices.Equal(got, want) {
@@ -398,8 +399,8 @@ func TestInvoked(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"${Machines}/*/GET/backups", "${Machines}/*/GET/backups/*", "${Machines}/*/GET/restores/*", "${Machines}/*/POST/backups", "${Machines}/*/POST/restores",
-		"${Public}/*/GET/assets/*", "${Public}/*/GET/backups", "${Public}/*/GET/backups/*", "${Public}/*/GET/l/*", "${Public}/*/GET/restores/*",
+		"${Machines}/*/GET/backups", "${Machines}/*/GET/backups/*", "${Machines}/*/GET/restores", "${Machines}/*/GET/restores/*", "${Machines}/*/POST/backups", "${Machines}/*/POST/restores",
+		"${Public}/*/GET/assets/*", "${Public}/*/GET/backups", "${Public}/*/GET/backups/*", "${Public}/*/GET/l/*", "${Public}/*/GET/restores", "${Public}/*/GET/restores/*",
 		"${Public}/*/POST/backups", "${Public}/*/POST/l/*", "${Public}/*/POST/restores",
 	}
 	if !slices.Equal(got, want) {

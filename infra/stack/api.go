@@ -31,6 +31,7 @@ var closed = []route{
 	{"GET /backups", "read"},
 	{"GET /backups/{id}", "read"},
 	{"POST /restores", "restore"},
+	{"GET /restores", "read"},
 	{"GET /restores/{id}", "read"},
 }
 

@@ -146,8 +146,8 @@ func TestReplayRealOther(t *testing.T) {
 	for _, table := range want {
 		for i := range table {
 			table[i] = strings.NewReplacer(" of mara", " of admin", "in mara: ", "in admin: ").Replace(table[i])
-			if strings.HasPrefix(table[i], "mara: ") {
-				table[i] = "admin: " + strings.TrimPrefix(table[i], "mara: ")
+			if after, ok := strings.CutPrefix(table[i], "mara: "); ok {
+				table[i] = "admin: " + after
 			}
 		}
 		slices.Sort(table)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,9 +31,7 @@ func (p *place) undisturbed() (requests int, tables map[string][]string, files m
 func (g *goal) isWhole(t *testing.T, why string, tables map[string][]string, files map[string]string) {
 	t.Helper()
 	got, want := g.rows(t).tables("nobody"), map[string][]string{}
-	for name, lines := range tables {
-		want[name] = lines
-	}
+	maps.Copy(want, tables)
 	want["users"], got["users"] = without(want["users"], "nora"), without(got["users"], "nora")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s: rows (-want +got):\n%s", why, diff)

@@ -252,10 +252,13 @@ func (b *subject) origin(o catalog.Origin) catalog.Origin {
 
 // digest tells one archive from another: the SHA-256 that was signed, or that of a foreign archive's list.
 func (b *subject) digest() string {
-	if b.image != nil {
+	switch {
+	case b.image != nil:
 		return b.image.Seal().Manifest.SHA256
+	case b.foreign != nil:
+		return b.foreign.Digest()
 	}
-	return b.foreign.Digest()
+	return ""
 }
 
 // split reports whether the archive is one in volumes, of which each is signed by itself.

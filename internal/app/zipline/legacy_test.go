@@ -176,12 +176,12 @@ func TestLegacyForms(t *testing.T) {
 		"sorted":   slices.Sorted(maps.Keys(parts)),
 		"reversed": slices.SortedFunc(maps.Keys(parts), func(a, b string) int { return strings.Compare(b, a) }),
 	} {
-		text := ""
+		var text strings.Builder
 		for _, part := range order {
-			text += fmt.Sprintf(",%q:%s", part, parts[part])
+			text.WriteString(fmt.Sprintf(",%q:%s", part, parts[part]))
 		}
 		b := legacyBed(t, "mara")
-		b.export = []byte("{" + text[1:] + "}")
+		b.export = []byte("{" + text.String()[1:] + "}")
 		b.must(nil)
 		if diff := cmp.Diff(want, b.told()); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

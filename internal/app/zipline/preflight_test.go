@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -325,9 +326,7 @@ func TestReplayOdd(t *testing.T) {
 		rows[1]["deletesAt"] = "2020-01-01T00:00:00.000Z"
 		rows[2]["maxViews"] = 0
 		twin := map[string]any{}
-		for key, value := range rows[3] {
-			twin[key] = value
-		}
+		maps.Copy(twin, rows[3])
 		twin["id"] = "another"
 		return append(rows, twin)
 	})

@@ -19,11 +19,11 @@ import (
 // stand is what a target holds after a restore, as numbers: users, files, …
 func (b *bed) stand() string {
 	rows := b.targetRows()
-	text := ""
+	var text strings.Builder
 	for _, array := range arrays {
-		text += fmt.Sprintf("%s %d, ", array, len(rows[array]))
+		text.WriteString(fmt.Sprintf("%s %d, ", array, len(rows[array])))
 	}
-	return strings.TrimSuffix(text, ", ")
+	return strings.TrimSuffix(text.String(), ", ")
 }
 
 // TestReplayFixture replays the recorded instance into an empty one, with another administrator and with one of the

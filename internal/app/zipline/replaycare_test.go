@@ -36,38 +36,40 @@ func (b *bed) holds(want map[string]string) {
 // TestReplayNewNames renames files to names that no object has: neither one of the backup without a row, nor one of the
 // target without a row. An attempt that was cut before the import uses its names again.
 func TestReplayNewNames(t *testing.T) {
-	b := sampleBed(t, "nora")
-	b.write(b.uploads, "100_ done + [final] #2.csv", "an orphan")
-	b.write(b.uploads, "ZkP0aa-2.jpg", "another orphan")
-	b.write(b.into, "ZkP0aa-3.jpg", "of the target")
-	b.upload("ZkP0aa.jpg", "other bytes")
-	picture, _ := os.ReadFile(filepath.Join(b.uploads, "ZkP0aa.jpg"))
-	table, _ := os.ReadFile(filepath.Join(b.uploads, "100% done + [final] #2.csv"))
-	for range 2 {
-		_, _, err := b.run(b.serve(func(_ int, r *http.Request) standin.Fault {
-			if r.URL.Path == importPath {
-				return standin.Fault{Cut: standin.CutBefore}
+	for _, cuts := range []int{0, 2} {
+		b := sampleBed(t, "nora")
+		b.write(b.uploads, "100_ done + [final] #2.csv", "an orphan")
+		b.write(b.uploads, "ZkP0aa-2.jpg", "another orphan")
+		b.write(b.into, "ZkP0aa-3.jpg", "of the target")
+		b.upload("ZkP0aa.jpg", "other bytes")
+		picture, _ := os.ReadFile(filepath.Join(b.uploads, "ZkP0aa.jpg"))
+		table, _ := os.ReadFile(filepath.Join(b.uploads, "100% done + [final] #2.csv"))
+		for range cuts {
+			_, _, err := b.run(b.serve(func(_ int, r *http.Request) standin.Fault {
+				if r.URL.Path == importPath {
+					return standin.Fault{Cut: standin.CutBefore}
+				}
+				return standin.Fault{}
+			}))
+			if err == nil {
+				t.Fatal("the fault had no effect")
 			}
-			return standin.Fault{}
-		}))
-		if err == nil {
-			t.Fatal("the fault had no effect")
 		}
-	}
-	_, confirmation := b.must(nil)
-	if got := lines(confirmation.Findings, app.Problem); len(got) > 0 {
-		t.Errorf("problems: %q", got)
-	}
-	b.holds(map[string]string{
-		"ZkP0aa.jpg": "other bytes", "ZkP0aa-2.jpg": "another orphan", "ZkP0aa-3.jpg": "of the target", "ZkP0aa-4.jpg": string(picture),
-		"100_ done + [final] #2.csv": "an orphan", "100_ done + [final] #2-2.csv": string(table),
-	})
-	if there, _ := filepath.Glob(filepath.Join(b.into, "ZkP0aa*")); len(there) != 4 {
-		t.Errorf("the target has %q", there)
-	}
-	for _, name := range []string{"ZkP0aa-4.jpg", "100_ done + [final] #2-2.csv"} {
-		if !slices.ContainsFunc(b.targetRows()["files"], func(row map[string]any) bool { return str(row, "name") == name }) {
-			t.Errorf("no row has the name %s", name)
+		_, confirmation := b.must(nil)
+		if got := lines(confirmation.Findings, app.Problem); len(got) > 0 {
+			t.Errorf("problems: %q", got)
+		}
+		b.holds(map[string]string{
+			"ZkP0aa.jpg": "other bytes", "ZkP0aa-2.jpg": "another orphan", "ZkP0aa-3.jpg": "of the target", "ZkP0aa-4.jpg": string(picture),
+			"100_ done + [final] #2.csv": "an orphan", "100_ done + [final] #2-2.csv": string(table),
+		})
+		if there, _ := filepath.Glob(filepath.Join(b.into, "ZkP0aa*")); len(there) != 4 {
+			t.Errorf("the target has %q", there)
+		}
+		for _, name := range []string{"ZkP0aa-4.jpg", "100_ done + [final] #2-2.csv"} {
+			if !slices.ContainsFunc(b.targetRows()["files"], func(row map[string]any) bool { return str(row, "name") == name }) {
+				t.Errorf("no row has the name %s", name)
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -43,14 +44,10 @@ func TestReplaySettingsTogether(t *testing.T) {
 	}
 	b.api("PATCH", settingsPath, before)
 	wanted := map[string]any{"mfaPasskeysEnabled": true, "ratelimitWindow": 60.0, "oauthDiscordClientId": "id", "oauthDiscordClientSecret": "s"}
-	for key, value := range before {
-		wanted[key] = value
-	}
+	maps.Copy(wanted, before)
 	wanted["oauthGithubClientSecret"], wanted["oauthOidcClientSecret"] = "new", "new"
 	sent := map[string]any{"oauthDiscordRedirectUri": "https://example.org/elsewhere", "ratelimitMax": 7.0}
-	for key, value := range wanted {
-		sent[key] = value
-	}
+	maps.Copy(sent, wanted)
 	wanted["ratelimitMax"] = 7.0
 	b.settings(sent)
 	_, confirmation := b.must(nil)
@@ -154,9 +151,7 @@ func TestReplayTwins(t *testing.T) {
 	b.edit("urls", func(rows []map[string]any) []map[string]any {
 		for n := range 2 {
 			twin := map[string]any{}
-			for key, value := range rows[0] {
-				twin[key] = value
-			}
+			maps.Copy(twin, rows[0])
 			twin["id"], twin["vanity"], twin["destination"] = fmt.Sprint("twin", n), "same", fmt.Sprintf("https://example.org/%d", n)
 			rows = append(rows, twin)
 		}

@@ -2,6 +2,7 @@ package standin_test
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"testing"
 
@@ -27,9 +28,7 @@ func body3(parts, from string) []byte {
 	} {
 		export[part] = row{}
 	}
-	for part, value := range given {
-		export[part] = value
-	}
+	maps.Copy(export, given)
 	body := row{"export3": export}
 	if from != "" {
 		body["importFromUser"] = from

@@ -34,7 +34,7 @@ var timeUnits = func() map[string]float64 {
 		"m min mins minute minutes": time.Minute, "h hr hrs hour hours": time.Hour, "d day days": 24 * time.Hour,
 		"w week weeks": 7 * 24 * time.Hour, "y yr yrs year years": 8766 * time.Hour,
 	} {
-		for _, name := range strings.Fields(names) {
+		for name := range strings.FieldsSeq(names) {
 			units[name] = float64(length.Milliseconds())
 		}
 	}
