@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/datasource"
 	"lifeboat/internal/failure"
 )
 
@@ -337,6 +338,9 @@ func (f *preflight) space(ctx context.Context) error {
 	if !answer.ok() || decode(answer, &has) != nil || has.Storage.Available == nil {
 		f.report.add(note("space", "", "the target does not say how much space its datasource has; %d files of %d bytes are put there", count, bytes))
 		return nil
+	}
+	if _, bucket := f.options.Datasource.(datasource.Stored); f.options.Datasource != nil && bucket == (has.Datasource == "local") {
+		f.report.add(note("datasource", "", "the target says that it keeps its files in a datasource of type %q, and its settings here name another: what is put there may be out of its sight", has.Datasource))
 	}
 	if bytes > *has.Storage.Available && has.Datasource == "local" {
 		return failure.New(failure.Exhausted, "the target's datasource has %d bytes left, the files of the backup need %d", *has.Storage.Available, bytes).

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/failure"
 )
 
 const settingsPath = "/api/server/settings"
@@ -45,8 +46,20 @@ func (t *Target) settingsOf(ctx context.Context) (has fields, overridden []strin
 		Settings fields   `json:"settings"`
 		Tampered []string `json:"tampered"`
 	}
-	err = t.ask(ctx, "read the target's settings", settingsPath, "", &answer)
-	return answer.Settings, answer.Tampered, err
+	const doing = "read the target's settings"
+	r, err := t.call(ctx, http.MethodGet, settingsPath, "", nil)
+	switch {
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w", doing, err)
+	case r.StatusCode == http.StatusNotFound: // they can't be read, and so not be set: each is named
+		return nil, nil, nil
+	case !r.ok():
+		return nil, nil, refused(doing, r)
+	case json.Unmarshal(r.body, &answer) != nil:
+		return nil, nil, failure.New(failure.Invalid, "%s: the answer is not one of Zipline's", doing).
+			WithHint("check that the target's url is that of Zipline itself, without a path")
+	}
+	return answer.Settings, answer.Tampered, nil
 }
 
 // unlike returns the settings of the backup that the target has otherwise and can take, as far as one can know.

@@ -49,7 +49,7 @@ type TargetOptions struct {
 // No finding and no error holds a token, a hash or what a setting is. What a preflight finds has these kinds:
 //
 //	problems  schema missing duplicate-name duplicate stranger circle parent taken ignored
-//	notes     ignored merge totp ownerless renamed filtered thumbnails due quota deep metrics setting name space resumed lost changed
+//	notes     ignored merge totp ownerless renamed filtered thumbnails due quota deep metrics setting name space datasource resumed lost changed
 //
 // And what Confirm finds:
 //
