@@ -2,6 +2,7 @@
 
 GO          ?= go
 GOTESTFLAGS ?=
+PACKAGES    ?= ./...
 TOOL        := $(GO) tool -modfile=tools/go.mod
 CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
 
@@ -45,8 +46,8 @@ test-infra: ## what the stack promises, and the workflows' definitions
 	$(GO) -C infra test $(GOTESTFLAGS) ./...
 	$(ASL_VALIDATOR) --json-path workflow/backup.asl.json --json-path workflow/restore.asl.json
 
-test: ## all tests; GOTESTFLAGS="-race -shuffle=on" as CI has it
-	$(GO) test $(GOTESTFLAGS) ./...
+test: ## all tests; GOTESTFLAGS="-race -short -shuffle=on" as CI has it first
+	$(GO) test $(GOTESTFLAGS) $(PACKAGES)
 
 bench: ## goals on a modelled store: five minutes, 8 GB of memory; BENCHFLAGS="-only i,iv" for some
 	$(GO) run ./cmd/bench $(BENCHFLAGS)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -117,9 +118,8 @@ func TestReplayLate(t *testing.T) {
 	want := b.stand()
 	for _, limit := range []time.Duration{0, 3 * time.Second} { // 0: as it is; 3 s: nothing comes in, and it waits less
 		b := b.again()
-		imports := 0
 		fault := func(_ int, r *http.Request) standin.Fault {
-			if imports++; r.URL.Path == importPath {
+			if r.URL.Path == importPath {
 				return standin.Fault{Cut: standin.CutBefore}
 			}
 			return standin.Fault{}
@@ -127,10 +127,10 @@ func TestReplayLate(t *testing.T) {
 		if _, _, err := b.run(b.serve(fault)); err == nil {
 			t.Fatal("the fault had no effect")
 		}
-		imports = 0
+		var imports atomic.Int64
 		target := b.serve(func(_ int, r *http.Request) standin.Fault {
 			if r.URL.Path == importPath {
-				imports++
+				imports.Add(1)
 			}
 			return standin.Fault{}
 		})
@@ -153,8 +153,8 @@ func TestReplayLate(t *testing.T) {
 		if err != nil || len(lines(confirmation.Findings, app.Problem)) > 0 || b.stand() != want {
 			t.Errorf("%v, %q, the target holds %s", err, lines(confirmation.Findings, app.Problem), b.stand())
 		}
-		if imports != 2 || arrived != (limit == 0) || limit == 0 && slept < time.Minute || limit > 0 && slept > 40*time.Second { // rows, metrics
-			t.Errorf("%d imports, slept %s", imports, slept)
+		if imports.Load() != 2 || arrived != (limit == 0) || limit == 0 && slept < time.Minute || limit > 0 && slept > 40*time.Second { // rows, metrics
+			t.Errorf("%d imports, slept %s", imports.Load(), slept)
 		}
 	}
 }
