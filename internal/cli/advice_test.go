@@ -4,10 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"lifeboat/internal/app/zipline/standin"
 )
@@ -81,17 +81,23 @@ func TestRestoreKilled(t *testing.T) {
 	p := newPlace(t)
 	p.backed()
 	g := p.goal("fresh", empty("nora"))
-	var victim atomic.Pointer[exec.Cmd]
+	var victim atomic.Pointer[os.Process]
 	g.faulty(func(_ int, r *http.Request) standin.Fault {
 		if r.Method == http.MethodPost {
-			_ = victim.Load().Process.Kill()
+			for victim.Load() == nil {
+				time.Sleep(time.Millisecond)
+			}
+			_ = victim.Load().Kill()
 			return standin.Fault{Cut: standin.CutAfter}
 		}
 		return standin.Fault{}
 	})
 	cmd := p.command("restore", "latest", "--to", "fresh", "-q")
-	victim.Store(cmd)
-	_ = cmd.Run()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	victim.Store(cmd.Process)
+	_ = cmd.Wait()
 	if cmd.ProcessState.Exited() {
 		t.Fatalf("it ended by itself, with %d", cmd.ProcessState.ExitCode())
 	}

@@ -5,9 +5,9 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,19 +95,22 @@ func TestReplayKilled(t *testing.T) {
 		n := 1 + i*(requests-1)/(samples-1)
 		name := fmt.Sprintf("k%d-%d", i, n)
 		g := p.goal(name, empty("nora"))
-		var victim atomic.Pointer[exec.Cmd]
+		var victim atomic.Pointer[os.Process]
 		g.faulty(func(request int, _ *http.Request) standin.Fault {
 			if request == n {
-				_ = victim.Load().Process.Kill()
+				for victim.Load() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				_ = victim.Load().Kill()
 				return standin.Fault{Cut: standin.CutAfter}
 			}
 			return standin.Fault{}
 		})
 		cmd := p.command("restore", "latest", "--to", name, "-q")
-		victim.Store(cmd)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
+		victim.Store(cmd.Process)
 		_ = cmd.Wait()
 		if cmd.ProcessState.Exited() {
 			t.Fatalf("request %d: it ended by itself, with %d", n, cmd.ProcessState.ExitCode())
