@@ -5,9 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"lifeboat/internal/app/zipline/standin"
 )
@@ -81,26 +79,15 @@ func TestRestoreKilled(t *testing.T) {
 	p := newPlace(t)
 	p.backed()
 	g := p.goal("fresh", empty("nora"))
-	var victim atomic.Pointer[os.Process]
+	victim := p.victim("restore", "latest", "--to", "fresh", "-q")
 	g.faulty(func(_ int, r *http.Request) standin.Fault {
 		if r.Method == http.MethodPost {
-			for victim.Load() == nil {
-				time.Sleep(time.Millisecond)
-			}
-			_ = victim.Load().Kill()
+			victim.signal(os.Kill)
 			return standin.Fault{Cut: standin.CutAfter}
 		}
 		return standin.Fault{}
 	})
-	cmd := p.command("restore", "latest", "--to", "fresh", "-q")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	victim.Store(cmd.Process)
-	_ = cmd.Wait()
-	if cmd.ProcessState.Exited() {
-		t.Fatalf("it ended by itself, with %d", cmd.ProcessState.ExitCode())
-	}
+	victim.killed(t)
 	g.faulty(nil)
 	var m struct {
 		ID, Status  string

@@ -2,9 +2,10 @@ package cli
 
 import (
 	"net/http"
-	"os/exec"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -201,23 +202,16 @@ func TestRestoreStopped(t *testing.T) {
 	left := p.noTrace()
 	p.backed()
 	g := p.goal("fresh", empty("nora"))
-	var cmd *exec.Cmd
-	stopped := make(chan struct{})
+	victim := p.victim("restore", "latest", "--to", "fresh", "-q")
+	var stop sync.Once
 	g.faulty(func(_ int, r *http.Request) standin.Fault {
 		if r.Method == http.MethodPatch {
-			select {
-			case <-stopped:
-			default:
-				close(stopped)
-				interrupt(cmd)
-			}
+			stop.Do(func() { victim.signal(os.Interrupt) })
 		}
 		return standin.Fault{}
 	})
-	cmd = p.command("restore", "latest", "--to", "fresh", "-q")
-	said := start(t, cmd)
-	_ = cmd.Wait()
-	result{T: t, args: []string{"restore"}, code: cmd.ProcessState.ExitCode(), err: said.String()}.complains(130, "the restore is not complete")
+	said := victim.run(t)
+	result{T: t, args: []string{"restore"}, code: victim.cmd.ProcessState.ExitCode(), err: said}.complains(130, "the restore is not complete")
 	var m restoreMessage
 	p.inside("restores", "--json").exits(0).last(&m)
 	if m.Status != "canceled" || m.Failure == nil {

@@ -5,9 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -95,26 +93,15 @@ func TestReplayKilled(t *testing.T) {
 		n := 1 + i*(requests-1)/(samples-1)
 		name := fmt.Sprintf("k%d-%d", i, n)
 		g := p.goal(name, empty("nora"))
-		var victim atomic.Pointer[os.Process]
+		victim := p.victim("restore", "latest", "--to", name, "-q")
 		g.faulty(func(request int, _ *http.Request) standin.Fault {
 			if request == n {
-				for victim.Load() == nil {
-					time.Sleep(time.Millisecond)
-				}
-				_ = victim.Load().Kill()
+				victim.signal(os.Kill)
 				return standin.Fault{Cut: standin.CutAfter}
 			}
 			return standin.Fault{}
 		})
-		cmd := p.command("restore", "latest", "--to", name, "-q")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		victim.Store(cmd.Process)
-		_ = cmd.Wait()
-		if cmd.ProcessState.Exited() {
-			t.Fatalf("request %d: it ended by itself, with %d", n, cmd.ProcessState.ExitCode())
-		}
+		victim.killed(t)
 		g.faulty(nil)
 		p.run("restore", "latest", "--to", name, "-q").exits(0)
 		g.isWhole(t, fmt.Sprintf("killed at request %d of %d", n, requests), tables, files)

@@ -427,17 +427,39 @@ func around(t *testing.T, folder string) map[string]string {
 	return all
 }
 
-// start starts a command, and returns what it will have written to standard error.
-func start(t *testing.T, cmd *exec.Cmd) *bytes.Buffer {
-	t.Helper()
-	said := new(bytes.Buffer)
-	cmd.Stderr = said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill() })
-	return said
+// victim is a process that an answer of a server stops: the server may be asked before the test has the process.
+type victim struct {
+	started chan struct{}
+	cmd     *exec.Cmd
 }
 
-// interrupt is what Ctrl-C does.
-func interrupt(cmd *exec.Cmd) { _ = cmd.Process.Signal(os.Interrupt) }
+func (p *place) victim(args ...string) *victim {
+	return &victim{make(chan struct{}), p.command(args...)}
+}
+
+// signal sends s, once the process is started.
+func (v *victim) signal(s os.Signal) {
+	<-v.started
+	_ = v.cmd.Process.Signal(s)
+}
+
+// run runs the process to its end, and returns what it wrote to standard error.
+func (v *victim) run(t *testing.T) string {
+	t.Helper()
+	var said bytes.Buffer
+	v.cmd.Stderr = &said
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	close(v.started)
+	_ = v.cmd.Wait()
+	return said.String()
+}
+
+// killed runs the process, which has to be killed.
+func (v *victim) killed(t *testing.T) {
+	t.Helper()
+	if said := v.run(t); v.cmd.ProcessState.Exited() {
+		t.Fatalf("it ended by itself, with %d: %s", v.cmd.ProcessState.ExitCode(), said)
+	}
+}
