@@ -168,7 +168,17 @@ func raw(head string, body []byte) http.HandlerFunc {
 // options are those of a fetch from origins, in a process of its own.
 func options(t *testing.T, waits *[]time.Duration, origins ...*origin) fetch.Options {
 	t.Helper()
-	var rules netguard.Rules
+	return optionsOf(t, netguard.Rules{Idle: 2 * time.Second}, waits, origins...)
+}
+
+// patient are options that take a silence for none.
+func patient(t *testing.T, o *origin) fetch.Options {
+	t.Helper()
+	return optionsOf(t, netguard.Rules{Idle: time.Hour}, nil, o)
+}
+
+func optionsOf(t *testing.T, rules netguard.Rules, waits *[]time.Duration, origins ...*origin) fetch.Options {
+	t.Helper()
 	for _, o := range origins {
 		a, err := netguard.ParseAllowed(o.URL)
 		if err != nil {
@@ -176,7 +186,6 @@ func options(t *testing.T, waits *[]time.Duration, origins ...*origin) fetch.Opt
 		}
 		rules.Allow = append(rules.Allow, a)
 	}
-	rules.Idle = 2 * time.Second
 	guard := netguard.New(rules)
 	t.Cleanup(guard.Close)
 	return fetch.Options{Guard: guard, Sleep: func(ctx context.Context, d time.Duration) error {
@@ -211,9 +220,9 @@ func wantFile(t *testing.T, v *vaulttest.Store, data []byte) {
 		t.Fatal(err)
 	}
 	defer body.Close()
-	got, err := io.ReadAll(body)
-	if err != nil || !bytes.Equal(got, data) {
-		t.Errorf("%d of %d bytes, or other ones: %v", len(got), len(data), err)
+	got := bytes.NewBuffer(make([]byte, 0, len(data)+bytes.MinRead))
+	if _, err := got.ReadFrom(body); err != nil || !bytes.Equal(got.Bytes(), data) {
+		t.Errorf("%d of %d bytes, or other ones: %v", got.Len(), len(data), err)
 	}
 	v.NoUploads(t)
 }

@@ -33,13 +33,13 @@ func TestKilled(t *testing.T) {
 		"small":     {proper(long[:1000], `"1"`), 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for n := 1; ; n++ {
-				for _, after := range []bool{false, true} {
+			for _, after := range []bool{false, true} {
+				for n := range vaulttest.Calls(after) {
 					if !killed(t, test.serve, n, after, test.twice) {
 						if n < 5 {
 							t.Errorf("it ends after %d requests", n)
 						}
-						return
+						break
 					}
 				}
 			}
@@ -173,28 +173,29 @@ func TestDeadline(t *testing.T) {
 	good := proper(long, `"1"`)
 	v := vaulttest.New(t)
 	o := newOrigin(t, inTurn(good, stall(part+1000, good), stall(1000, good), good))
-	call := func(s fetch.State) (fetch.State, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	const short, ample = 4 * time.Second, time.Minute // of silence; of work, on a machine that has other work, too
+	call := func(s fetch.State, within time.Duration) (fetch.State, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		next, err := fetch.Into(ctx, v.Vault, key, o.URL+secrets, options(t, nil, o), s)
+		next, err := fetch.Into(ctx, v.Vault, key, o.URL+secrets, patient(t, o), s)
 		if ctx.Err() != nil {
 			t.Error("the deadline has passed")
 		}
 		return next, err
 	}
-	begun, err := call(fetch.State{})
+	begun, err := call(fetch.State{}, ample)
 	if err != nil || begun.Upload == "" || begun.Done || begun.Offset != 0 {
 		t.Fatalf("%+v, %v", begun, err)
 	}
-	first, err := call(begun)
+	first, err := call(begun, short)
 	if err != nil || first.Done || first.Offset != part || first.Upload != begun.Upload {
 		t.Fatalf("%+v, %v", first, err)
 	}
-	none, err := call(first)
+	none, err := call(first, short)
 	if failure.KindOf(err) != failure.Transient || none.Upload != begun.Upload {
 		t.Fatalf("%+v, %v", none, err)
 	}
-	last, err := call(begun) // the parts that the store has count, not what the state says
+	last, err := call(begun, ample) // the parts that the store has count, not what the state says
 	if err != nil || !last.Done || last.Offset != int64(len(long)) {
 		t.Fatalf("%+v, %v", last, err)
 	}
@@ -205,7 +206,7 @@ func TestDeadline(t *testing.T) {
 
 	o.change(stall(part+1000, lengthless(long)))
 	v = vaulttest.New(t)
-	if _, err := call(fetch.State{}); failure.KindOf(err) != failure.Exhausted || failure.HintOf(err) == "" {
+	if _, err := call(fetch.State{}, short); failure.KindOf(err) != failure.Exhausted || failure.HintOf(err) == "" {
 		t.Error(err)
 	}
 	wantNothing(t, v)

@@ -99,6 +99,9 @@ func start(v layout) (*child, *os.File, error) {
 
 // executable returns this very binary, also after the file at its path was replaced.
 func executable() (string, error) {
+	if other := otherProgram(); other != "" {
+		return other, nil
+	}
 	const self = "/proc/self/exe"
 	if _, err := os.Stat(self); runtime.GOOS == "linux" && err == nil {
 		return self, nil

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	_ = os.Unsetenv("LIFEBOAT_TEST_SERVER") // these tests are about the server
 	m.Run()
 }
 

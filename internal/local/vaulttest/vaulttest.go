@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -140,6 +141,24 @@ func (s *Store) NoUploads(t testing.TB) {
 // Path returns the file that holds an object.
 func (s *Store) Path(key vault.Key) string {
 	return filepath.Join(s.Folder, filepath.FromSlash(string(key)))
+}
+
+const sample = 5 // of so many calls a short sweep takes one
+
+// Calls are the calls at which a sweep is to fail, before or after they took effect: all, counted from 1, until the test
+// has seen the last. With -short they are every fifth, other ones before than after.
+func Calls(after bool) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		first, step := 1, 1
+		if testing.Short() {
+			step = sample
+			if after {
+				first = 1 + sample/2
+			}
+		}
+		for n := first; yield(n); n += step {
+		}
+	}
 }
 
 // Refuse answers with an error of the store.
