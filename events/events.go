@@ -33,7 +33,7 @@ type Input struct {
 type Request struct {
 	Step     string    `json:"step"`
 	Run      Run       `json:"run"`
-	Snapshot *Snapshot `json:"snapshot,omitempty"` // plan-packs, copy, assemble, seal: where the snapshot lies
+	Snapshot *Snapshot `json:"snapshot,omitempty"` // snapshot: how far it is; plan-packs, copy, assemble, seal: where it lies
 	Batch    *Batch    `json:"batch,omitempty"`    // copy
 	Assembly *Assembly `json:"assembly,omitempty"` // assemble, seal: how far it is
 	Error    *Error    `json:"error,omitempty"`    // abort: what was caught
@@ -56,6 +56,9 @@ type Plan struct {
 	Few    []Batch `json:"few"`
 	Bucket string  `json:"bucket"`
 	List   string  `json:"list"` // key of the batches as JSON Lines
+	// Results is the prefix, without a final slash, below which Step Functions writes what the children of a Map of many
+	// answered. It lies among the work files of the run or the restore, and goes with them.
+	Results string `json:"results,omitempty"`
 }
 
 // Batch is one unit of copying: a range of the plan file.
@@ -63,6 +66,12 @@ type Batch struct {
 	Batch  int   `json:"batch"`
 	Offset int64 `json:"offset"`
 	Length int64 `json:"length"`
+}
+
+// Copied is the answer of copy: as good as nothing, since a Map keeps the answers of all its children.
+type Copied struct {
+	Batch int  `json:"batch"`
+	Done  bool `json:"done"` // false: the time was over; the next call goes on where this one stopped
 }
 
 // Assembly is the answer of assemble.

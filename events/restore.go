@@ -28,14 +28,17 @@ type From struct {
 	URL    string `json:"url,omitempty"`    // https; what follows "?" is a secret
 }
 
-// To is where it goes: exactly one of Target, Folder, Bucket and Drill.
+// To is where it goes: exactly one of Target, Folder, Bucket and Drill; or a Target and Drill.
 type To struct {
 	Target   string  `json:"target,omitempty"`  // the name of a configured target
 	Folder   string  `json:"folder,omitempty"`  // absolute path; on one machine only
 	Existing bool    `json:"existing,omitzero"` // write into a folder that is not empty
 	Bucket   *Bucket `json:"bucket,omitempty"`
-	Drill    bool    `json:"drill,omitzero"` // a throw-away target, made for this restore
+	Drill    bool    `json:"drill,omitzero"` // a throw-away target, made for this restore; with Target: that one is there for drills
 }
+
+// ThrowAway reports whether the restore goes to a target that is made for it.
+func (t To) ThrowAway() bool { return t.Drill && t.Target == "" }
 
 // Bucket is a bucket, or a prefix of one, that no target names.
 type Bucket struct {
@@ -63,7 +66,7 @@ type RestoreRequest struct {
 	Batch   *Batch   `json:"batch,omitempty"` // put
 	Error   *Error   `json:"error,omitempty"` // release: what was caught
 
-	Execution string `json:"execution,omitempty"` // begin, and release where begin has failed: the name of the workflow's execution
+	Execution string `json:"execution,omitempty"` // begin, and release where begin has failed or the execution has ended: the name of the workflow's execution
 }
 
 // RestoreBegan is the answer of begin. From here on, Restore is complete: with its id and its defaults.

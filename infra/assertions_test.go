@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"lifeboat/internal/lambdafn/deployed"
 )
 
@@ -83,30 +85,94 @@ func TestLifecycle(t *testing.T) {
 			expiry[text(at(r, "Prefix"))] = text(days)
 		}
 	}
-	if len(expiry) != 2 || expiry["archives/photos/"] != "60" || expiry["incoming/"] != "7" {
+	if len(expiry) != 3 || expiry["archives/photos/"] != "60" || expiry["incoming/"] != "7" || expiry["drills/"] != "7" {
 		t.Errorf("what expires: %v", expiry)
 	}
 }
 
-// TestLock: governance and compliance as asked for, and none where nothing is said.
+// TestLock: the bucket can lock versions and locks none by itself; the function that seals does, for as long and in the mode
+// that was asked for; old versions outlive their locks, and no lock is longer than a seal makes one. Where nothing is said,
+// nobody may lock anything.
 func TestLock(t *testing.T) {
-	retention := func(made template) string {
+	says := func(made template) string {
 		p := made.one("AWS::S3::Bucket", "Vault").Properties
-		return fmt.Sprintf("%v %s", p["ObjectLockEnabled"], text(at(p, "ObjectLockConfiguration", "Rule", "DefaultRetention")))
+		if p["ObjectLockConfiguration"] != nil {
+			t.Errorf("the bucket locks by itself: %s", text(p["ObjectLockConfiguration"]))
+		}
+		longest := "any"
+		for _, s := range made.resourcePolicies() {
+			days, ok := strings.CutPrefix(s.conditions, " if s3:object-lock-remaining-retention-days NumericGreaterThan ")
+			if ok && s.holder == "VaultPolicy" && s.effect == "Deny" && slices.Equal(s.actions, []string{"s3:PutObjectRetention"}) && slices.Equal(s.resources, []string{"${Vault.Arn}/*"}) {
+				longest = days
+			}
+		}
+		old := ""
+		for _, r := range list(at(p, "LifecycleConfiguration", "Rules")) {
+			if days := at(r, "NoncurrentVersionExpiration", "NoncurrentDays"); days != nil {
+				old = text(days)
+			}
+		}
+		var lockers []string
+		for _, s := range made.grants() {
+			for _, action := range s.actions {
+				if strings.Contains(action, "Retention") || strings.Contains(action, "LegalHold") {
+					lockers = append(lockers, s.holder+" "+action)
+				}
+			}
+		}
+		slices.Sort(lockers)
+		function := made.one("AWS::Lambda::Function", "Package").Properties
+		return fmt.Sprintf("%v, %v, longest %s, old %s: %s", p["ObjectLockEnabled"], at(function, "Environment", "Variables", "LIFEBOAT_IMMUTABILITY"),
+			longest, old, strings.Join(slices.Compact(lockers), ", "))
 	}
-	if got := retention(made); got != "true Days=30 Mode=GOVERNANCE" {
-		t.Error(got)
+	const who = "PackageRole s3:GetObjectRetention, PackageRole s3:PutObjectRetention"
+	for _, c := range []struct{ immutability, want string }{
+		{"30d governance", "true, 30d governance, longest 34, old 34: " + who},
+		{"90d compliance", "true, 90d compliance, longest 100, old 100: " + who},
+		{"1d governance", "true, 1d governance, longest 3, old 30: " + who},
+		{"", "<nil>, <nil>, longest any, old 30: "},
+	} {
+		of := made
+		switch {
+		case c.immutability == "":
+			of = variant(t, func(text string) string { return strings.Replace(text, "  immutability: 30d governance\n", "", 1) })
+		case c.immutability != "30d governance":
+			of = variant(t, func(text string) string { return strings.Replace(text, "30d governance", c.immutability, 1) })
+		}
+		if got := says(of); got != c.want {
+			t.Errorf("%q: %s\nwant %s", c.immutability, got, c.want)
+		}
 	}
-	compliance := variant(t, func(c string) string { return strings.Replace(c, "30d governance", "90d compliance", 1) })
-	if got := retention(compliance); got != "true Days=90 Mode=COMPLIANCE" {
-		t.Error(got)
+}
+
+// TestMACs: a key that never leaves KMS makes the MACs of manifests for the function that seals, and lets those that read
+// backups check them.
+func TestMACs(t *testing.T) {
+	key := made.one("AWS::KMS::Key", "MacKey")
+	if p := key.Properties; text(p["KeySpec"]) != "HMAC_256" || text(p["KeyUsage"]) != "GENERATE_VERIFY_MAC" || p["EnableKeyRotation"] != nil ||
+		key.DeletionPolicy != "Retain" || key.UpdateReplacePolicy != "Retain" || text(p["PendingWindowInDays"]) != "30" {
+		t.Errorf("%+v", key)
 	}
-	if rules := text(at(compliance.one("AWS::S3::Bucket", "Vault").Properties, "LifecycleConfiguration", "Rules")); !strings.Contains(rules, "NoncurrentDays=91") {
-		t.Errorf("old versions expire while they are locked: %s", rules)
+	var may []string
+	for _, s := range made.grants() {
+		for _, action := range s.actions {
+			if strings.HasSuffix(action, "Mac") {
+				may = append(may, s.holder+" "+action+" "+strings.Join(s.resources, ","))
+			}
+		}
 	}
-	without := variant(t, func(c string) string { return strings.Replace(c, "  immutability: 30d governance\n", "", 1) })
-	if got := retention(without); got != "<nil> <nil>" {
-		t.Error(got)
+	slices.Sort(may)
+	want := []string{
+		"ExportRole kms:VerifyMac ${MacKey.Arn}", "PackageRole kms:GenerateMac ${MacKey.Arn}", "PackageRole kms:VerifyMac ${MacKey.Arn}",
+		"RestoreRole kms:VerifyMac ${MacKey.Arn}",
+	}
+	if diff := cmp.Diff(want, may); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"Export", "Package", "Restore"} {
+		if got := text(at(made.one("AWS::Lambda::Function", name).Properties, "Environment", "Variables", "LIFEBOAT_MAC_KEY")); got != "${MacKey.Arn}" {
+			t.Errorf("%s finds the key %s", name, got)
+		}
 	}
 }
 
@@ -146,7 +212,7 @@ func TestFunctions(t *testing.T) {
 			if name == "LIFEBOAT_LOOPBACK" {
 				t.Errorf("%s is let through to loopback", f.Name)
 			}
-			if strings.HasSuffix(name, "_KEY") && !strings.HasPrefix(text(value), "secretsmanager:") {
+			if strings.HasSuffix(name, "_KEY") && name != "LIFEBOAT_MAC_KEY" && !strings.HasPrefix(text(value), "secretsmanager:") {
 				t.Errorf("%s: %s is no reference: %s", f.Name, name, text(value))
 			}
 		}
@@ -162,6 +228,9 @@ func environmentValue(value any) string {
 	s = strings.ReplaceAll(s, "${AWS::AccountId}", "123456789012")
 	if strings.HasPrefix(s, "${Public.") {
 		return "https://abc.execute-api.eu-central-1.amazonaws.com"
+	}
+	if s == "${MacKey.Arn}" {
+		return "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 	}
 	return s
 }
@@ -219,7 +288,8 @@ func TestSecrets(t *testing.T) {
 	for name, want := range map[string]string{
 		"SigningKey}": "ExportRole PackageRole RestoreRole", "LinkKey}": "ApiRole NotifyRole Operators", "parameter/lifeboat/lifeboat": "Operators",
 		"zipline-??????": "CopyRole ExportRole", "zipline-new-AbCdEf": "RestoreRole",
-		"parameter/lifeboat/access": "CopyRole ExportRole", "parameter/lifeboat/secret": "CopyRole ExportRole",
+		"parameter/lifeboat/external-id": "RestoreRole",
+		"parameter/lifeboat/access":      "CopyRole ExportRole", "parameter/lifeboat/secret": "CopyRole ExportRole",
 		"hook-??????": "NotifyRole", "hook-key-??????": "NotifyRole",
 	} {
 		slices.Sort(readers[name])

@@ -15,8 +15,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
 
-	"lifeboat/infra/options"
 	"lifeboat/infra/stack"
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/failure"
 )
 
@@ -31,7 +31,7 @@ func main() {
 }
 
 func run() error {
-	o, err := options.Load(cmp.Or(os.Getenv("LIFEBOAT_CONFIG"), "../lifeboat.yaml"))
+	o, err := deployment.Load(cmp.Or(os.Getenv("LIFEBOAT_CONFIG"), "../lifeboat.yaml"))
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"lifeboat/internal/config"
+	"lifeboat/internal/deployment"
 )
 
 // publicAPI is the HTTP API that people reach, made before the functions, which must know its address.
@@ -16,30 +17,6 @@ type publicAPI struct {
 	api awsapigatewayv2.CfnApi
 	url *string // where the links of mails lead
 }
-
-// route is one route. scope is what a token must hold; "" for a route that is open.
-type route struct {
-	key, scope string
-}
-
-// open are the routes that anybody reaches. A token in the path is what lets through; the handler looks at it.
-var open = []route{{key: "GET /l/{token}"}, {key: "POST /l/{token}"}, {key: "GET /assets/{name}"}}
-
-// closed are the routes of those who are known: people by a token of their OIDC provider, machines by IAM.
-var closed = []route{
-	{"POST /backups", "run"},
-	{"GET /backups", "read"},
-	{"GET /backups/{id}", "read"},
-	{"POST /restores", "restore"},
-	{"GET /restores", "read"},
-	{"GET /restores/{id}", "read"},
-}
-
-// Bounds of what an API takes a second, and at once.
-const (
-	rate  = 20
-	burst = 40
-)
 
 func (s *stack) makePublicAPI() {
 	api := awsapigatewayv2.NewCfnApi(s.scope, str("Public"), &awsapigatewayv2.CfnApiProps{
@@ -61,13 +38,13 @@ func publicURL(c *config.Config) bool {
 // a second one with the same routes for machines, as a route has one way to tell who asks.
 func (s *stack) makeRoutes() {
 	public := s.stage("Public", s.public.api)
-	for _, r := range open {
+	for _, r := range deployment.OpenRoutes {
 		s.route("Public", public, r, &awsapigatewayv2.CfnRouteProps{AuthorizationType: str("NONE")})
 	}
 	if jwt := s.jwt(); jwt != nil {
-		for _, r := range closed {
+		for _, r := range deployment.ClosedRoutes {
 			s.route("Public", public, r, &awsapigatewayv2.CfnRouteProps{
-				AuthorizationType: str("JWT"), AuthorizerId: jwt.Ref(), AuthorizationScopes: strs(s.options.API.ScopePrefix + r.scope),
+				AuthorizationType: str("JWT"), AuthorizerId: jwt.Ref(), AuthorizationScopes: strs(s.options.API.ScopePrefix + r.Scope),
 			})
 		}
 	}
@@ -76,7 +53,7 @@ func (s *stack) makeRoutes() {
 	})
 	s.machinesURL = api.AttrApiEndpoint()
 	machines := s.stage("Machines", api)
-	for _, r := range closed {
+	for _, r := range deployment.ClosedRoutes {
 		s.route("Machines", machines, r, &awsapigatewayv2.CfnRouteProps{AuthorizationType: str("AWS_IAM")})
 	}
 }
@@ -109,7 +86,7 @@ func (s *stack) stage(id string, api awsapigatewayv2.CfnApi) endpoint {
 	awsapigatewayv2.NewCfnStage(s.scope, str(id+"Stage"), &awsapigatewayv2.CfnStageProps{
 		ApiId: api.Ref(), StageName: str("$default"), AutoDeploy: jsii.Bool(true),
 		DefaultRouteSettings: &awsapigatewayv2.CfnStage_RouteSettingsProperty{
-			ThrottlingRateLimit: jsii.Number(rate), ThrottlingBurstLimit: jsii.Number(burst), DetailedMetricsEnabled: jsii.Bool(true),
+			ThrottlingRateLimit: jsii.Number(deployment.Rate), ThrottlingBurstLimit: jsii.Number(deployment.Burst), DetailedMetricsEnabled: jsii.Bool(true),
 		},
 		AccessLogSettings: &awsapigatewayv2.CfnStage_AccessLogSettingsProperty{
 			DestinationArn: s.log(id+"Log", "").LogGroupArn(), Format: str(accessLog),
@@ -125,14 +102,14 @@ func (s *stack) stage(id string, api awsapigatewayv2.CfnApi) endpoint {
 var variable = regexp.MustCompile(`\{.*`)
 
 // route makes a route, and lets the API invoke the function for it, and for nothing else.
-func (s *stack) route(id string, e endpoint, r route, props *awsapigatewayv2.CfnRouteProps) {
-	method, path, _ := strings.Cut(r.key, " ")
+func (s *stack) route(id string, e endpoint, r deployment.Route, props *awsapigatewayv2.CfnRouteProps) {
+	method, path, _ := strings.Cut(r.Key, " ")
 	var name strings.Builder
 	name.WriteString(id + camel(strings.ToLower(method)))
 	for segment := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 		name.WriteString(camel(strings.Trim(segment, "{}")))
 	}
-	props.ApiId, props.RouteKey, props.Target = e.api.Ref(), str(r.key), join(str("integrations/"), e.integration.Ref())
+	props.ApiId, props.RouteKey, props.Target = e.api.Ref(), str(r.Key), join(str("integrations/"), e.integration.Ref())
 	awsapigatewayv2.NewCfnRoute(s.scope, str(name.String()), props)
 	awslambda.NewCfnPermission(s.scope, str(name.String()+"Permission"), &awslambda.CfnPermissionProps{
 		Action: str("lambda:InvokeFunction"), FunctionName: s.functions["api"].FunctionArn(), Principal: str("apigateway.amazonaws.com"),

@@ -85,6 +85,9 @@ func (s *stack) functionRole(f deployed.Function) awsiam.Role {
 	if takes(f, "LIFEBOAT_SIGNING_KEY") {
 		allow(role, []string{"secretsmanager:GetSecretValue"}, s.signing.arn)
 	}
+	if takes(f, "LIFEBOAT_MAC_KEY") {
+		allow(role, f.MAC, s.mac.KeyArn())
+	}
 	if takes(f, "LIFEBOAT_LINK_KEY") {
 		allow(role, []string{"secretsmanager:GetSecretValue"}, s.links.arn)
 	}
@@ -103,14 +106,18 @@ func takes(f deployed.Function, variable string) bool {
 }
 
 // allowInstance gives a role what it needs of one application: its secrets, and its files where they lie in a bucket that
-// is reached with the role. A bucket elsewhere, or one with keys of its own, needs no right here.
+// is reached with the role. A bucket that is reached with a role of its owner's needs the right to assume that one, and no
+// other; a bucket elsewhere, or one with keys of its own, needs none here.
 func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, write bool) {
 	s.allowSecret(role, i.Token)
 	b := i.Datasource.Bucket
 	if b == nil {
 		return
 	}
-	s.allowSecret(role, b.AccessKey, b.SecretKey)
+	s.allowSecret(role, b.AccessKey, b.SecretKey, b.ExternalID)
+	if b.Role != "" {
+		allow(role, []string{"sts:AssumeRole"}, str(b.Role))
+	}
 	if !reachedByRole(b) {
 		return
 	}
@@ -130,9 +137,9 @@ func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, w
 	}
 }
 
-// reachedByRole reports whether a bucket is one of AWS that the roles of the stack reach.
+// reachedByRole reports whether a bucket is one of AWS that the roles of the stack reach themselves.
 func reachedByRole(b *config.Bucket) bool {
-	return b.Endpoint == "" && b.AccessKey == secret.Reference("")
+	return b.Endpoint == "" && b.AccessKey == secret.Reference("") && b.Role == ""
 }
 
 // environment is what a function finds: of what the stack has to say, the variables that it takes.
@@ -142,6 +149,10 @@ func (s *stack) environment(f deployed.Function) *map[string]*string {
 		"LIFEBOAT_VAULT_BUCKET": s.vault.BucketName(), "LIFEBOAT_VAULT_OWNER": s.scope.Account(),
 		"LIFEBOAT_SIGNING_KEY": s.signing.reference(), "LIFEBOAT_LINK_KEY": s.links.reference(),
 		"LIFEBOAT_PUBLIC_URL": s.public.url,
+	}
+	all["LIFEBOAT_MAC_KEY"] = s.mac.KeyArn()
+	if s.options.Lock != nil {
+		all["LIFEBOAT_IMMUTABILITY"] = str(s.lock().String())
 	}
 	if s.ses != nil {
 		all["LIFEBOAT_MAIL"], all["LIFEBOAT_MAIL_FROM"] = str("ses"), str(s.options.Mail.From)

@@ -21,7 +21,8 @@ type secretOf struct {
 func (k secretOf) reference() *string { return join(str("secretsmanager:"), k.arn) }
 
 // makeKeys makes the key that everything is encrypted with, and two secrets that Secrets Manager makes up: nobody ever
-// carries a key to the stack. All three outlive the stack: without them its backups could not be read, or not be trusted.
+// carries a key to the stack. Beside these, a key that never leaves KMS, for the MACs of manifests. All four outlive the stack:
+// without them its backups could not be read, or not be trusted.
 func (s *stack) makeKeys() {
 	s.key = awskms.NewKey(s.scope, str("Key"), &awskms.KeyProps{
 		Description: str("lifeboat: the vault, its secrets, the topic of failures and the logs"), EnableKeyRotation: jsii.Bool(true),
@@ -41,6 +42,12 @@ func (s *stack) makeKeys() {
 		Principals: &[]awsiam.IPrincipal{awsiam.NewServicePrincipal(str("cloudwatch.amazonaws.com"), nil)},
 		Conditions: &map[string]any{"StringEquals": map[string]any{"aws:SourceAccount": s.scope.Account()}},
 	}), nil)
+	// Who steals the signing key can sign, but makes no MAC. KMS does not rotate such keys.
+	s.mac = awskms.NewKey(s.scope, str("MacKey"), &awskms.KeyProps{
+		Description: str("lifeboat: a second proof of who sealed a backup's manifest"),
+		KeySpec:     awskms.KeySpec_HMAC_256, KeyUsage: awskms.KeyUsage_GENERATE_VERIFY_MAC,
+		RemovalPolicy: awscdk.RemovalPolicy_RETAIN, PendingWindow: awscdk.Duration_Days(jsii.Number(30)),
+	})
 	s.signing = s.secret("SigningKey", "lifeboat: the manifests of backups are signed with what derives from this. Never change it; keep a copy elsewhere.")
 	s.links = s.secret("LinkKey", "lifeboat: the links in mails derive from this. A new value makes all links of old mails useless.")
 }

@@ -41,8 +41,9 @@ func (s *stack) mayStart(f deployed.Function, variable string, m awsstepfunction
 	}
 }
 
-// workflow makes one of the two machines: it invokes the functions that its definition names and reads the lists of its
-// Distributed Map, whose label is given, below one prefix of the vault.
+// workflow makes one of the two machines: it invokes the functions that its definition names, reads the lists of its
+// Distributed Map, whose label is given, below one prefix of the vault, and writes the results of the Map there, which it
+// reads again.
 func (s *stack) workflow(id string, definition []byte, functions map[string]string, label, lists string) awsstepfunctions.StateMachine {
 	role := s.machineRole(id+"MachineRole", "lifeboat: the workflow "+id)
 	bound := map[string]*string{}
@@ -52,8 +53,8 @@ func (s *stack) workflow(id string, definition []byte, functions map[string]stri
 		arns = append(arns, bound[placeholder])
 	}
 	allow(role, []string{"lambda:InvokeFunction"}, arns...)
-	allow(role, []string{"s3:GetObject"}, s.below(lists))
-	s.allowKey(role, "kms:Decrypt")
+	allow(role, []string{"s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}, s.below(lists))
+	s.allowKey(role, "kms:Decrypt", "kms:GenerateDataKey")
 	m := s.machine(id, string(definition), bound, role)
 	// A policy of its own: as part of the role's it would depend on the machine, which depends on it.
 	awsiam.NewPolicy(s.scope, str(id+"Children"), &awsiam.PolicyProps{Statements: &[]awsiam.PolicyStatement{

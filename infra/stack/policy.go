@@ -39,6 +39,9 @@ func deny(sid string, actions []string, conditions map[string]any, resources ...
 func (s *stack) allowVault(role awsiam.Role, grants []deployed.Grant) {
 	actions := map[string][]string{} // prefix → actions
 	for _, g := range grants {
+		if deployed.Locks(g.Action) && s.options.Lock == nil {
+			continue
+		}
 		if !slices.Contains(actions[g.Prefix], g.Action) {
 			actions[g.Prefix] = append(actions[g.Prefix], g.Action)
 		}

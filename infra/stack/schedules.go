@@ -11,13 +11,10 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"lifeboat/events"
-	"lifeboat/infra/options"
 	"lifeboat/internal/app"
 	"lifeboat/internal/catalog"
+	"lifeboat/internal/deployment"
 )
-
-// watchEvery is how often the watchdog looks at a source.
-const watchEvery = 15 * time.Minute
 
 // scheduledTime is what EventBridge Scheduler puts in the place of this text: 2026-11-21T02:00:00Z.
 const scheduledTime = "<aws.scheduler.scheduled-time>"
@@ -46,7 +43,7 @@ func (s *stack) makeSchedules() {
 		}
 		if source.Overdue > 0 {
 			m.make("Watch"+camel(name), "looks whether "+name+" has a good backup that is young enough",
-				fmt.Sprintf("rate(%d minutes)", int(watchEvery.Minutes())), "UTC", 0, startARN,
+				fmt.Sprintf("rate(%d minutes)", int(deployment.WatchEvery.Minutes())), "UTC", 0, startARN,
 				map[string]any{"watch": map[string]string{"source": name, "within": source.Overdue.String()}})
 		}
 	}
@@ -58,18 +55,18 @@ func (s *stack) makeSchedules() {
 	}
 }
 
-// drill restores the newest backup of a source into a target that is there for it. The workflow itself derives the id of
-// a restore from what it restores, so that the same backup is drilled once.
-func (m schedules) drill(name string, d options.Drill) {
-	m.cron("Drill"+camel(name), "restores the newest backup of "+d.Source+" into "+d.Target, d.When, m.machines.restore.StateMachineArn(),
+// drill restores the newest backup of a source into a target that is there for it, or into a throw-away place. The workflow
+// itself derives the id of a restore from what it restores and where, so that the same backup is drilled once in a target.
+func (m schedules) drill(name string, d deployment.Drill) {
+	m.cron("Drill"+camel(name), d.Says(), d.When, m.machines.restore.StateMachineArn(),
 		events.RestoreInput{Restore: events.Restore{
-			From: events.From{Backup: d.Source + ":latest"}, To: events.To{Target: d.Target}, Only: []string{}, Check: "full", DryRun: d.DryRun,
+			From: events.From{Backup: d.Source + ":latest"}, To: events.To{Target: d.Target, Drill: !d.DryRun}, Only: []string{}, Check: "full", DryRun: d.DryRun,
 			Wishes:    app.Wishes{Documents: true, Objects: true},
 			StartedBy: catalog.Starter{By: "schedule", Who: "drill " + name},
 		}})
 }
 
-func (m schedules) cron(id, says string, when options.When, target *string, input any) {
+func (m schedules) cron(id, says string, when deployment.When, target *string, input any) {
 	m.make(id, says, "cron("+when.Cron+")", when.Zone, when.Window, target, input)
 }
 

@@ -21,12 +21,12 @@ import (
 	"github.com/aws/constructs-go/constructs/v10"
 	"github.com/aws/jsii-runtime-go"
 
-	"lifeboat/infra/options"
+	"lifeboat/internal/deployment"
 )
 
 // Props says what a stack is made of.
 type Props struct {
-	Options *options.Options
+	Options *deployment.Options
 	Dist    string // the folder with <function>.zip, as `make lambdas` writes them
 	Work    string // an empty folder for files that become assets
 }
@@ -35,9 +35,10 @@ type Props struct {
 type stack struct {
 	scope   awscdk.Stack
 	props   Props
-	options *options.Options
+	options *deployment.Options
 
 	key       awskms.Key
+	mac       awskms.Key // that manifests get a MAC from
 	signing   secretOf
 	links     secretOf
 	vault     awss3.Bucket
@@ -56,6 +57,9 @@ type stack struct {
 	operators   *string // ARN of the policy of those who use the stack
 }
 
+// stackTag is the key of the tag that all of the stack has.
+const stackTag = "lifeboat:stack"
+
 // queues hold what could not be delivered, or not be done, until somebody looks: one for each kind of asynchronous edge.
 type queues struct {
 	schedules, rules, functions awssqs.Queue
@@ -71,7 +75,7 @@ func New(scope constructs.Construct, props Props) awscdk.Stack {
 		Description: str("lifeboat: complete, proven, restorable backups"), TerminationProtection: jsii.Bool(true),
 	})
 	awscdk.Tags_Of(s.scope).Add(str("service"), str("lifeboat"), nil)
-	awscdk.Tags_Of(s.scope).Add(str("lifeboat:stack"), str(o.Stack), nil)
+	awscdk.Tags_Of(s.scope).Add(str(stackTag), str(o.Stack), nil)
 	for _, key := range sorted(o.Tags) {
 		awscdk.Tags_Of(s.scope).Add(str(key), str(o.Tags[key]), nil)
 	}
@@ -89,6 +93,7 @@ func New(scope constructs.Construct, props Props) awscdk.Stack {
 	s.makeSchedules()
 	s.makeRoutes()
 	s.makeWatch()
+	s.makeBudget()
 	s.makeRemote()
 	s.makeOutputs()
 	return s.scope

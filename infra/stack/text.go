@@ -1,14 +1,13 @@
 package stack
 
 import (
-	"crypto/sha256"
-	"encoding/base32"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 	"github.com/aws/jsii-runtime-go"
+
+	"lifeboat/internal/deployment"
 )
 
 // str is the pointer that CDK wants.
@@ -31,18 +30,5 @@ func (s *stack) bucketARN(name string) *string {
 	return join(str("arn:"), s.scope.Partition(), str(":s3:::"+name))
 }
 
-// camel makes of a name of lifeboat.yaml the id of a construct: photos becomes Photos. Two names never give the same: one
-// with a dash gets a digest of it.
-func camel(name string) string {
-	var id strings.Builder
-	for word := range strings.SplitSeq(name, "-") {
-		if word != "" {
-			id.WriteString(strings.ToUpper(word[:1]) + word[1:])
-		}
-	}
-	if strings.Contains(name, "-") {
-		sum := sha256.Sum256([]byte(name))
-		id.WriteString(strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:5]))
-	}
-	return id.String()
-}
+// camel makes the id of a construct of a name.
+func camel(name string) string { return deployment.ID(name) }

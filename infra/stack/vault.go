@@ -7,6 +7,8 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/jsii-runtime-go"
+
+	"lifeboat/internal/vault"
 )
 
 // signatureAge is how long after it was signed a presigned URL begins a download, at most; what the API mints lives as
@@ -34,16 +36,13 @@ func (s *stack) makeVault() {
 		ServerAccessLogsBucket: logs, ServerAccessLogsPrefix: str("vault/"),
 		RemovalPolicy: awscdk.RemovalPolicy_RETAIN, LifecycleRules: s.lifecycle(),
 	}
-	if lock := s.options.Lock; lock != nil {
+	if s.options.Lock != nil { // without a default retention, which would lock every version of leases, records and work files
 		props.ObjectLockEnabled = jsii.Bool(true)
-		period := days(lock.Days)
-		if lock.Compliance {
-			props.ObjectLockDefaultRetention = awss3.ObjectLockRetention_Compliance(period)
-		} else {
-			props.ObjectLockDefaultRetention = awss3.ObjectLockRetention_Governance(period)
-		}
 	}
 	s.vault = awss3.NewBucket(s.scope, str("Vault"), props)
+	if s.options.Lock != nil {
+		s.boundLocks()
+	}
 	s.makeSigner()
 	s.vault.AddToResourcePolicy(deny("OldSignatures", []string{"s3:GetObject"}, map[string]any{
 		"StringEquals":       map[string]any{"s3:authType": "REST-QUERY-STRING"},
@@ -52,19 +51,33 @@ func (s *stack) makeVault() {
 	}, s.vault.ArnForObjects(str("*"))))
 }
 
+// lock is how the function that seals locks what a backup needs.
+func (s *stack) lock() vault.Lock {
+	return vault.Lock{Days: s.options.Lock.Days, Compliance: s.options.Lock.Compliance}
+}
+
+// boundLocks refuses everybody a lock of an object that is longer than any that a seal makes: nobody could delete what such
+// a lock holds, and it would have to be paid for.
+func (s *stack) boundLocks() {
+	s.vault.AddToResourcePolicy(deny("LongLocks", []string{"s3:PutObjectRetention"}, map[string]any{
+		"NumericGreaterThan": map[string]any{"s3:object-lock-remaining-retention-days": s.lock().Most()},
+	}, s.vault.ArnForObjects(str("*"))))
+}
+
 func days(n int) awscdk.Duration { return awscdk.Duration_Days(jsii.Number(float64(n))) }
 
 // lifecycle clears what nobody would miss: uploads that nobody completed, old versions once no lock holds them, archives
-// that fetches left, and archives that prune should have expired a month ago.
+// that fetches left, what drills left, and archives that prune should have expired a month ago.
 func (s *stack) lifecycle() *[]*awss3.LifecycleRule {
 	noncurrent := 30
-	if lock := s.options.Lock; lock != nil {
-		noncurrent = max(noncurrent, lock.Days+1)
+	if s.options.Lock != nil {
+		noncurrent = max(noncurrent, s.lock().Most())
 	}
 	rules := []*awss3.LifecycleRule{
 		{Id: str("unfinished-uploads"), AbortIncompleteMultipartUploadAfter: days(1)},
 		{Id: str("old-versions"), NoncurrentVersionExpiration: days(noncurrent), ExpiredObjectDeleteMarker: jsii.Bool(true)},
 		{Id: str("fetched-archives"), Prefix: str("incoming/"), Expiration: days(7)},
+		{Id: str("drills"), Prefix: str("drills/"), Expiration: days(7)},
 	}
 	for _, source := range s.options.Config.Sources {
 		if keep := source.Archive.Keep; keep > 0 {

@@ -14,17 +14,17 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/interfaces/interfacesawscloudwatch"
 	"github.com/aws/jsii-runtime-go"
 
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/lambdafn/deployed"
 )
 
 // namespace is that of the functions' own metrics: lambdafn.Namespace, which a test compares.
 const namespace = "Lifeboat"
 
-// alarm is what is wrong, and how much of it is.
+// alarm is how much of what is wrong, and what it means if nobody says.
 type alarm struct {
-	id, says string
-	metric   awscloudwatch.IMetric
-	missing  awscloudwatch.TreatMissingData
+	metric  awscloudwatch.IMetric
+	missing awscloudwatch.TreatMissingData
 }
 
 // makeWatch makes the topic that people are told by, the five alarms and the dashboard.
@@ -42,9 +42,11 @@ func (s *stack) makeWatch() {
 		s.failures.AddSubscription(awssnssubscriptions.NewEmailSubscription(str(address), nil))
 	}
 	var alarms []interfacesawscloudwatch.IAlarmRef
-	for _, a := range s.alarms() {
-		made := awscloudwatch.NewAlarm(s.scope, str(a.id), &awscloudwatch.AlarmProps{
-			AlarmDescription: str("lifeboat " + s.options.Stack + ": " + a.says + " What to do: docs/runbook.md"),
+	metrics := s.alarms()
+	for _, about := range deployment.Alarms {
+		a := metrics[about.ID]
+		made := awscloudwatch.NewAlarm(s.scope, str(about.ID), &awscloudwatch.AlarmProps{
+			AlarmDescription: str("lifeboat " + s.options.Stack + ": " + about.Says + " What to do: docs/runbook.md#when-something-fails"),
 			Metric:           a.metric, Threshold: jsii.Number(1), EvaluationPeriods: jsii.Number(1),
 			ComparisonOperator: awscloudwatch.ComparisonOperator_GREATER_THAN_OR_EQUAL_TO_THRESHOLD, TreatMissingData: a.missing,
 		})
@@ -55,7 +57,7 @@ func (s *stack) makeWatch() {
 	s.dashboard(alarms)
 }
 
-func (s *stack) alarms() []alarm {
+func (s *stack) alarms() map[string]alarm {
 	const nothing = awscloudwatch.TreatMissingData_NOT_BREACHING
 	silence := nothing
 	for _, source := range s.options.Sources {
@@ -76,12 +78,12 @@ func (s *stack) alarms() []alarm {
 	for _, f := range deployed.Functions {
 		throttled.add(s.functions[f.Name].MetricThrottles(total()))
 	}
-	return []alarm{
-		{"FailedAlarm", "a backup or a restore has failed.", failed.metric("runs that failed", 5), nothing},
-		{"OverdueAlarm", "a source has no good backup that is young enough, or the watchdog is silent.", s.own("Overdue", 2*watchEvery), silence},
-		{"UndoneAlarm", "something was started, or should have been, and nobody could.", undone.metric("messages that nobody could handle", 5), nothing},
-		{"DamagedAlarm", "a verification has found a backup damaged.", s.own("VerifyFailures", 2*watchEvery), nothing},
-		{"ThrottledAlarm", "AWS slows lifeboat down: a quota of the account is too small.", throttled.metric("throttled", 5), nothing},
+	return map[string]alarm{
+		"FailedAlarm":    {failed.metric("runs that failed", 5), nothing},
+		"OverdueAlarm":   {s.own("Overdue", 2*deployment.WatchEvery), silence},
+		"UndoneAlarm":    {undone.metric("messages that nobody could handle", 5), nothing},
+		"DamagedAlarm":   {s.own("VerifyFailures", 2*deployment.WatchEvery), nothing},
+		"ThrottledAlarm": {throttled.metric("throttled", 5), nothing},
 	}
 }
 

@@ -109,7 +109,7 @@ func (q restoreRequest) sensible() error {
 		return failure.New(failure.Usage, "the API names no files and folders of the server").
 			WithHint("restore from a backup or a url, to a target or a bucket; `lifeboat restore` on the machine itself reaches its files")
 	case q.To.Drill:
-		return failure.New(failure.Usage, "the API starts no drills").WithHint("run `lifeboat drill` on the machine that has the vault")
+		return failure.New(failure.Usage, "the API starts no drills").WithHint("`lifeboat drill` is for a machine; in AWS a schedule starts them: deploy: {drills: …}")
 	case (q.From.Backup != "") == (q.From.URL != ""):
 		return failure.New(failure.Usage, "a restore is from one of backup and url").WithHint(`write "from": {"backup": "photos:latest"}`)
 	case (q.To.Target != "") == (b != nil):

@@ -1,8 +1,8 @@
 // Package app says what an application adapter is.
 //
 // An adapter turns one running application into a snapshot: its documents (metadata), then the list of its
-// objects (files). The pipeline calls Snapshot once per run and Open once per object that has to be read; it
-// never asks what application it is. Adapters import app and datasource and never one another.
+// objects (files). The pipeline calls Snapshot once per run, or in pieces (Pausing) where time is short, and Open
+// once per object that has to be read; it never asks what application it is. Adapters import app and datasource and never one another.
 package app
 
 import (
@@ -25,6 +25,30 @@ type Source interface {
 	Open(ctx context.Context, object Object) (Content, error)
 }
 
+// Pausing is a Source whose snapshot may stop on the way, and go on in another process: what it is listed from can begin
+// in the middle. One that is not runs to its end.
+type Pausing interface {
+	Source
+	// SnapshotFrom is Snapshot in pieces. cursor is nil for the first of them, which begins; each later one gets what
+	// the one before it handed to Pause, and its sink has what they stored. An error of Pause ends the piece and is
+	// returned as it is. All pieces together say to their sinks what one Snapshot would have said.
+	SnapshotFrom(ctx context.Context, scope backup.Scope, cursor []byte, sink PausingSink) (Facts, error)
+}
+
+// PausingSink is a Sink for a piece of a snapshot.
+type PausingSink interface {
+	Sink
+	// Pause is called wherever the snapshot could stop, the more often the better: it costs next to nothing. Where it
+	// is time to, it keeps the cursor, which says where to go on, and returns ErrPaused.
+	Pause(cursor func() ([]byte, error)) error
+	// Reread hands a document to read that this piece or an earlier one has stored: the bytes as they came, which are
+	// proven once read has seen their end. Corrupt where they are others.
+	Reread(ctx context.Context, path string, read func(body io.Reader) error) error
+}
+
+// ErrPaused is why a piece of a snapshot stopped that is to go on.
+var ErrPaused = errors.New("the snapshot pauses")
+
 // Stored is a Source whose objects, some at least, lie in an S3 store as they are, so that a store can copy them by
 // itself.
 type Stored interface {
@@ -39,6 +63,10 @@ type Location struct {
 	Bucket   string
 	Key      string
 	ETag     string // of the version that was listed; never empty
+	Owner    string // the account that the bucket must belong to; "": any
+	// Apart says why no other store's credentials copy from there, in a sentence; "": they may. Such an object is not
+	// Located.
+	Apart string
 }
 
 // Describer is a Stored that can look at an object without reading it.

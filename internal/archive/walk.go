@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
 	"io"
 	"iter"
@@ -29,26 +29,38 @@ type Visit func(e manifest.Entry, content io.Reader) error
 // content by size, CRC-32 and SHA-256. What does not match is a problem of kind "corrupt" and the walk goes on with
 // the next entry. It returns the number of entries and of content bytes that were read and matched or not.
 func Walk(ctx context.Context, data Data, entries iter.Seq2[manifest.Entry, error], visit Visit, found func(app.Finding)) (count int, total int64, err error) {
+	var at Position
+	err = WalkFrom(ctx, data, entries, visit, found, &at)
+	return at.Entries, at.Bytes, err
+}
+
+// WalkFrom is Walk from where an earlier walk over the same data and the same entries has ended, which it moves on: after
+// an error, that is where another walk can go on. What was found wrong before is not found again.
+func WalkFrom(ctx context.Context, data Data, entries iter.Seq2[manifest.Entry, error], visit Visit, found func(app.Finding), at *Position) error {
 	w := &walker{ctx: ctx, data: data}
 	defer w.close()
+	seen := 0
 	for e, err := range entries {
 		if err != nil {
-			return count, total, err
+			return err
+		}
+		if seen++; seen <= at.Entries {
+			w.next += e.Zip().LocalSize() + e.StoredSize()
+			continue
 		}
 		if err := ctx.Err(); err != nil {
-			return count, total, err
+			return err
 		}
-		problem, err := w.entry(e, visit)
+		problem, err := w.entry(e, visit, at)
 		if err != nil {
-			return count, total, err
+			return err
 		}
 		if problem != "" {
 			found(app.Finding{Severity: app.Problem, Kind: "corrupt", Item: e.Path, Message: problem})
 		}
-		count++
-		total += e.Size
+		at.Entries, at.Bytes, at.Data, at.Begun = at.Entries+1, at.Bytes+e.Size, w.next, nil
 	}
-	return count, total, nil
+	return nil
 }
 
 type walker struct {
@@ -66,36 +78,65 @@ func (w *walker) close() {
 	}
 }
 
-// entry checks one entry. A text says what is wrong with it; an error ends the walk.
-func (w *walker) entry(e manifest.Entry, visit Visit) (string, error) {
+// entry checks one entry, or the rest of it. A text says what is wrong with it; an error ends the walk. Where nobody wants
+// it any more, what was read of a stored content is kept in at.
+func (w *walker) entry(e manifest.Entry, visit Visit, at *Position) (string, error) {
 	start := w.next
 	w.next += e.Zip().LocalSize() + e.StoredSize()
-	if w.stream == nil || w.at != start {
-		w.close()
-		stream, err := w.data(w.ctx, start)
-		if err != nil {
-			return fatal(err)
-		}
-		w.stream, w.at = stream, start
+	from := start
+	if at.Begun != nil {
+		from += e.Zip().LocalSize() + at.Begun.Read
 	}
+	if w.stream == nil || w.at != from {
+		w.close()
+		stream, err := w.data(w.ctx, from)
+		if err != nil {
+			return w.fatal(err)
+		}
+		w.stream, w.at = stream, from
+	}
+	if at.Begun == nil {
+		if problem, err := w.header(e); problem != "" || err != nil {
+			return problem, err
+		}
+	}
+	body := &counted{ctx: w.ctx, r: io.LimitReader(w.stream, start+e.Zip().LocalSize()+e.StoredSize()-w.at)}
+	problem, begun, err := ContentFrom(e, body, visit, at.Begun)
+	w.at += body.n
+	if body.err != nil {
+		w.close()
+	}
+	if problem != "" && w.ctx.Err() != nil { // whatever it is, the next walk sees it too
+		err = w.ctx.Err()
+	}
+	if err != nil {
+		at.Begun = begun
+	}
+	return problem, err
+}
+
+// header reads the local header of an entry.
+func (w *walker) header(e manifest.Entry) (string, error) {
 	header := make([]byte, e.Zip().LocalSize())
 	n, err := io.ReadFull(w.stream, header)
 	w.at += int64(n)
 	if err != nil {
 		w.close()
-		return fatal(err)
+		return w.fatal(err)
 	}
 	if !bytes.Equal(header, e.Zip().AppendLocal(nil)) {
 		w.close()
 		return "its header is not the one that the manifest describes", nil
 	}
-	body := &counted{r: io.LimitReader(w.stream, e.StoredSize())}
-	problem, err := Content(e, body, visit)
-	w.at += body.n
-	if body.err != nil {
-		w.close()
+	return "", nil
+}
+
+// fatal ends the walk too where a read has failed because nobody wants it any more, however the store says so.
+func (w *walker) fatal(err error) (string, error) {
+	if ended := w.ctx.Err(); ended != nil {
+		return "", ended
 	}
-	return problem, err
+	return fatal(err)
 }
 
 // fatal ends a walk that nobody wants any more; anything else is trouble with one entry.
@@ -108,12 +149,16 @@ func fatal(err error) (string, error) {
 }
 
 type counted struct {
+	ctx context.Context
 	r   io.Reader
 	n   int64
 	err error
 }
 
 func (c *counted) Read(p []byte) (int, error) {
+	if c.err = c.ctx.Err(); c.err != nil { // what is buffered could be read for long
+		return 0, c.err
+	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	if err != nil && err != io.EOF {
@@ -125,13 +170,49 @@ func (c *counted) Read(p []byte) (int, error) {
 // Content checks the body of one entry as it lies in an archive while visit reads its content; visit may be nil. A
 // text says what does not match; an error is that of visit, or one that concerns more than this entry.
 func Content(e manifest.Entry, body io.Reader, visit Visit) (string, error) {
+	problem, _, err := ContentFrom(e, body, visit, nil)
+	return problem, err
+}
+
+// ContentFrom is Content where a first part of a stored entry was read before: body and what visit gets begin behind it.
+// Where it ends with an error, begun says how much of the entry is read by then; nil where that is of no use, since what
+// is compressed is read from its beginning.
+func ContentFrom(e manifest.Entry, body io.Reader, visit Visit, before *Begun) (problem string, begun *Begun, err error) {
 	stored := crc32.NewIEEE()
 	raw := io.TeeReader(body, stored)
 	content := raw
 	if e.Deflated != nil {
-		content = flate.NewReader(raw)
+		content, before = flate.NewReader(raw), nil
+	} else {
+		raw, content = body, body // whose CRC-32 is that of the content
 	}
-	c := &checked{r: content, left: e.Size, crc: crc32.NewIEEE(), sha: sha256.New()}
+	c, err := before.content(content, e.Size)
+	if err != nil {
+		return "", nil, err
+	}
+	problem, err = c.judge(e, raw, visit)
+	if problem != "" || err != nil {
+		if e.Deflated == nil {
+			begun = c.begun()
+		}
+		return problem, begun, err
+	}
+	switch {
+	case c.fail != nil || c.left != 0:
+		problem = fmt.Sprintf("has another size than the %d bytes that the manifest says", e.Size)
+	case manifest.CRC(c.crc) != e.CRC32, e.Deflated != nil && stored.Sum32() != e.StoredCRC():
+		problem = fmt.Sprintf("has the CRC-32 %08x, the manifest says %s", c.crc, e.CRC32)
+	case e.SHA256 != "" && hex.EncodeToString(c.sha.Sum(nil)) != e.SHA256:
+		problem = "does not have the SHA-256 that the manifest says"
+	}
+	if problem != "" && e.Deflated == nil {
+		begun = c.begun()
+	}
+	return problem, begun, nil
+}
+
+// judge reads all of the body. A text or an error says why it cannot be judged.
+func (c *checked) judge(e manifest.Entry, raw io.Reader, visit Visit) (string, error) {
 	if visit != nil {
 		if err := visit(e, c); err != nil && !errors.Is(err, errBody) {
 			return "", err
@@ -147,14 +228,6 @@ func Content(e manifest.Entry, body io.Reader, visit Visit) (string, error) {
 	if _, err := io.Copy(io.Discard, raw); err != nil {
 		return fatal(err)
 	}
-	switch {
-	case c.fail != nil || c.left != 0:
-		return fmt.Sprintf("has another size than the %d bytes that the manifest says", e.Size), nil
-	case manifest.CRC(c.crc.Sum32()) != e.CRC32, stored.Sum32() != e.StoredCRC():
-		return fmt.Sprintf("has the CRC-32 %08x, the manifest says %s", c.crc.Sum32(), e.CRC32), nil
-	case e.SHA256 != "" && hex.EncodeToString(c.sha.Sum(nil)) != e.SHA256:
-		return "does not have the SHA-256 that the manifest says", nil
-	}
 	return "", nil
 }
 
@@ -164,15 +237,10 @@ var errBody = errors.New("longer than the manifest says")
 // checked hashes what is read and stops at the declared size.
 type checked struct {
 	r    io.Reader
+	size int64
 	left int64
-	crc  interface {
-		io.Writer
-		Sum32() uint32
-	}
-	sha interface {
-		io.Writer
-		Sum([]byte) []byte
-	}
+	crc  uint32
+	sha  hash.Hash
 	fail error
 }
 
@@ -186,7 +254,7 @@ func (c *checked) Read(p []byte) (int, error) {
 		return 0, c.fail
 	}
 	c.left -= int64(n)
-	_, _ = c.crc.Write(p[:n])
+	c.crc = crc32.Update(c.crc, crc32.IEEETable, p[:n])
 	_, _ = c.sha.Write(p[:n])
 	if err != nil && err != io.EOF {
 		var corrupt flate.CorruptInputError

@@ -43,6 +43,9 @@ type Record struct {
 	Proven   time.Time    `json:"proven,omitzero"`
 	Drilled  time.Time    `json:"drilled,omitzero"` // when it was last restored into a throw-away target and asserted
 	Secrets  bool         `json:"secrets"`          // the archive holds passwords, tokens or keys
+	// LockedUntil is until when nobody can delete what the backup needs: its packs, its manifest and what proves it. Later
+	// backups lock what they share for longer. Zero where nothing was locked.
+	LockedUntil time.Time `json:"locked_until,omitzero"`
 
 	Notes         []app.Finding `json:"notes,omitempty"`    // the first MaxFindings
 	Problems      []app.Finding `json:"problems,omitempty"` // the first MaxFindings
@@ -76,7 +79,8 @@ type Manifest struct {
 	Key     string `json:"key"`
 	SHA256  string `json:"sha256"` // of the canonical JSON lines, not of the compressed file; hex
 	Entries int    `json:"entries"`
-	Signer  string `json:"signer"` // id of the public key
+	Signer  string `json:"signer"`        // id of the public key
+	MAC     string `json:"mac,omitempty"` // key of its message authentication code, where one was made
 }
 
 // Archive is the reference to the ZIP.
@@ -92,6 +96,8 @@ type Archive struct {
 	Volumes []Volume `json:"volumes,omitempty"`
 	// Expired is when the bytes were given up; Key is empty then, and the rest says what it was and would be again.
 	Expired time.Time `json:"expired,omitzero"`
+	// LockedUntil is until when nobody can delete its files; zero where they were not locked.
+	LockedUntil time.Time `json:"locked_until,omitzero"`
 }
 
 // Volume is one file of a split archive.

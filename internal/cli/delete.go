@@ -89,12 +89,17 @@ func (c *cli) deleted(id backup.ID, freed retention.Freed) {
 		Condemned      int       `json:"condemned"`
 		CondemnedBytes int64     `json:"condemned_bytes"`
 		Due            time.Time `json:"due,omitzero"`
+		Locked         int       `json:"locked,omitzero"` // packs that Object Lock keeps
+		LockedUntil    time.Time `json:"locked_until,omitzero"`
 		Kept           string    `json:"kept,omitempty"` // why no pack was looked at
-	}{"delete", string(id), freed.Packs, freed.Bytes, freed.Condemned, freed.CondemnedBytes, freed.Due, kept})
+	}{"delete", string(id), freed.Packs, freed.Bytes, freed.Condemned, freed.CondemnedBytes, freed.Due, freed.Locked, freed.LockedUntil, kept})
 	c.say("deleted %s: %s freed", id, plain.Size(freed.Bytes))
 	if freed.Condemned > 0 {
 		c.say("%d %s of the source, %s, that no backup needs: the first prune or backup after %s frees that", freed.Condemned, plural(freed.Condemned, "pack"),
 			plain.Size(freed.CondemnedBytes), moment(freed.Due))
+	}
+	if locks := freed.Locks(); locks != "" {
+		c.say("%s", locks)
 	}
 	if freed.Kept != nil {
 		c.warn("no pack of the source can be freed yet: %v", freed.Kept)

@@ -151,7 +151,7 @@ func examined(ctx context.Context, sources *setup.Sources, s config.Source) doct
 	if s.Kind == "linkding" { // whose data folder is more than files
 		return out
 	}
-	there, err := setup.Datasource(ctx, s.Datasource)
+	there, err := setup.Datasource(ctx, string(s.Name), s.Datasource)
 	if err == nil {
 		out.Datasource = there
 	}

@@ -222,6 +222,7 @@ func rows(r catalog.Record) [][2]string {
 		[2]string{"manifest", fmt.Sprintf("%s, SHA-256 %s, signed by %s", countOf(r.Manifest.Entries, "entry", "entries"), r.Manifest.SHA256, r.Manifest.Signer)},
 		[2]string{"proven", proven},
 		[2]string{"restorable", drilledWord(r)},
+		[2]string{"locked until", moment(r.LockedUntil)},
 		[2]string{"damage", r.Damage},
 		[2]string{"secrets", yes[r.Secrets]},
 		[2]string{"told", told(r.Notified)},

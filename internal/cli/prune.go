@@ -60,6 +60,8 @@ type pruneMessage struct {
 	CondemnedBytes int64         `json:"condemned_bytes"`
 	Due            time.Time     `json:"due,omitzero"`
 	Refused        int           `json:"refused"`
+	Locked         int           `json:"locked,omitzero"` // packs that Object Lock keeps
+	LockedUntil    time.Time     `json:"locked_until,omitzero"`
 	Kept           string        `json:"kept,omitempty"` // why no pack was looked at
 }
 
@@ -157,11 +159,15 @@ func (c *cli) pruned(table *tabwriter.Writer, source backup.Source, p retention.
 	m := pruneMessage{
 		Type: "prune", Source: source, DryRun: dry, Packs: p.Packs, Bytes: p.Bytes, Archives: p.Archives, ArchiveBytes: p.ArchiveBytes,
 		Uploads: p.Uploads, Condemned: p.Condemned, CondemnedBytes: p.CondemnedBytes, Due: p.Due, Refused: p.Refused,
+		Locked: p.Locked, LockedUntil: p.LockedUntil,
 	}
 	if p.Kept != nil {
 		m.Kept = p.Kept.Error()
 	}
 	c.message(m)
+	if locks := p.Locks(); locks != "" {
+		c.say("%s: %s", source, locks)
+	}
 	if c.json {
 		return
 	}

@@ -98,7 +98,7 @@ Start with:
 	root.AddCommand(
 		c.initCommand(), c.backupCommand(), c.listCommand(), c.showCommand(), c.filesCommand(), c.getCommand(),
 		c.archiveCommand(), c.downloadCommand(), c.linkCommand(), c.unlinkCommand(), c.deleteCommand(), c.pruneCommand(), c.verifyCommand(),
-		c.restoreCommand(), c.restoresCommand(), c.migrateCommand(), c.drillCommand(), c.doctorCommand(), c.statusCommand(), c.acceptCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(), c.configCommand(),
+		c.restoreCommand(), c.restoresCommand(), c.migrateCommand(), c.drillCommand(), c.doctorCommand(), c.statusCommand(), c.acceptCommand(), c.serveCommand(), c.demoCommand(), c.keyCommand(), c.configCommand(), c.deployCommand(),
 	)
 	c.completions(root)
 	return root

@@ -11,7 +11,6 @@ import (
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/keyring"
 )
 
 func (c *cli) initCommand() *cobra.Command {
@@ -39,59 +38,4 @@ func (c *cli) initCommand() *cobra.Command {
 			return nil
 		},
 	}
-}
-
-func (c *cli) keyCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "key",
-		Short: "Export or import the key that signs this vault's backups",
-		Long: `The key that signs backups never lies in the vault. Keep a copy of it elsewhere: without it the
-backups can still be read and restored, but nobody can tell that they are yours.`,
-	}
-	cmd.AddCommand(&cobra.Command{
-		Use:   "export",
-		Short: "Print the signing key of the vault; it is secret",
-		Args:  args(0, 0, "no argument"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := c.open(cmd.Context())
-			if err != nil {
-				return err
-			}
-			defer s.close()
-			key, err := s.signer()
-			if err != nil {
-				return err
-			}
-			_, err = c.out.Write(keyring.Encode(key))
-			return err
-		},
-	}, &cobra.Command{
-		Use:   "import FILE",
-		Short: "Keep a signing key that `key export` printed",
-		Args:  args(1, 1, "one file"),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			data, err := os.ReadFile(given[0])
-			if errors.Is(err, fs.ErrPermission) {
-				return failure.New(failure.Denied, "the key %s may not be read", given[0]).WithHint("make it readable for you: chmod u+r %s", given[0])
-			}
-			if err != nil {
-				return failure.New(failure.NotFound, "read the key: %w", err)
-			}
-			key, err := keyring.Parse(data)
-			if err != nil {
-				return failure.New(failure.KindOf(err), "%s: %w", given[0], err).WithHint("name the file that `lifeboat key export` wrote on the machine that made the vault")
-			}
-			cfg, err := c.load()
-			if err != nil {
-				return err
-			}
-			s := &session{config: cfg}
-			if err := s.ring().Store(key); err != nil {
-				return err
-			}
-			c.say("the key of vault %s is kept in %s", key.Vault, s.ring().Folder)
-			return nil
-		},
-	})
-	return cmd
 }

@@ -24,3 +24,27 @@ func TestParseBucket(t *testing.T) {
 		}
 	}
 }
+
+// TestAccount reads whose bucket it is; a bucket that is reached with a role belongs to the role's account.
+func TestAccount(t *testing.T) {
+	const arn = "arn:aws:iam::111122223333:role/partners/lifeboat-reader"
+	for text, want := range map[string]config.Bucket{
+		"owner: 111122223333":   {Owner: "111122223333"},
+		"owner: '011122223333'": {Owner: "011122223333"},
+		"owner: 011122223333":   {Owner: "011122223333"},
+		"role: '" + arn + "'":   {Role: arn, Owner: "111122223333"},
+		"role: '" + arn + "', external-id: 7f3e-xyz, owner: 999988887777":                             {Role: arn, ExternalID: "7f3e-xyz", Owner: "999988887777"},
+		"role: '" + arn + "', external-id: 'file:id', endpoint: 'https://s3.eu-west-1.amazonaws.com'": {Role: arn, ExternalID: "file:/b/id", Owner: "111122223333", Endpoint: "https://s3.eu-west-1.amazonaws.com"},
+		"role: 'arn:aws-us-gov:iam::111122223333:role/r'":                                             {Role: "arn:aws-us-gov:iam::111122223333:role/r", Owner: "111122223333"},
+	} {
+		c, err := config.Parse("f", []byte("vault: /v\ntargets:\n  t: {kind: files, path: {s3: s3://bucket, "+text+"}}\n"), "/b")
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		want.Name = "bucket"
+		if diff := cmp.Diff(&want, c.Targets[0].Datasource.Bucket); diff != "" || len(c.Warnings) > 0 {
+			t.Errorf("%s: %v\n%s", text, c.Warnings, diff)
+		}
+	}
+}

@@ -121,6 +121,14 @@ type Bucket struct {
 	Profile   string // excludes the keys
 	AccessKey secret.Reference
 	SecretKey secret.Reference // set when AccessKey is
+
+	// Role is the ARN of a role that is assumed to reach the bucket, usually one of its owner's account; "": none. It
+	// excludes the profile, the keys and an endpoint that is not AWS's. ExternalID is what the role's trust policy asks for,
+	// which is no secret, and yet not printed.
+	Role       string
+	ExternalID secret.Reference
+	// Owner is the account that the bucket must belong to, in 12 digits; "": any. Where nobody says, it is the role's.
+	Owner string
 }
 
 func (b Bucket) String() string {

@@ -43,13 +43,13 @@ func (v value) describe() string {
 		return "nothing"
 	case v.node.ShortTag() == "!!bool":
 		return "true or false"
-	case !plain(v.node):
+	case !untagged(v.node):
 		return "a value with the tag " + fmt.Sprintf("%.40q", v.node.Tag)
 	}
 	return "text"
 }
 
-func plain(n *yaml.Node) bool {
+func untagged(n *yaml.Node) bool {
 	return slices.Contains([]string{"!!str", "!!int", "!!float", "!!timestamp"}, n.ShortTag())
 }
 
@@ -99,7 +99,7 @@ func (t *table) add(key, content *yaml.Node) {
 	switch first := slices.Index(t.keys, key.Value); {
 	case key.Kind == yaml.ScalarNode && key.ShortTag() == "!!merge":
 		t.r.problem(at, "can't be used: merging keys is not supported; write them out")
-	case key.Kind != yaml.ScalarNode || !plain(key):
+	case key.Kind != yaml.ScalarNode || !untagged(key):
 		t.r.problem(value{name: "a key", line: key.Line}, "must be text; put it in quotes")
 	case first >= 0:
 		t.r.problem(at, "stands here for the second time; line %d has it already", t.fields[first].line)
@@ -157,7 +157,7 @@ func (t *table) need(key string) value {
 func (r *reader) text(v value) string {
 	switch {
 	case v.absent():
-	case v.node.Kind != yaml.ScalarNode || !plain(v.node) && !v.null():
+	case v.node.Kind != yaml.ScalarNode || !untagged(v.node) && !v.null():
 		quotes := ""
 		if v.node.Kind == yaml.ScalarNode {
 			quotes = "; put it in quotes"
@@ -195,7 +195,7 @@ func (r *reader) list(v value) []value {
 	switch {
 	case v.absent():
 		return nil
-	case v.node.Kind == yaml.ScalarNode && plain(v.node):
+	case v.node.Kind == yaml.ScalarNode && untagged(v.node):
 		return []value{v}
 	case v.node.Kind != yaml.SequenceNode:
 		r.problem(v, "must be a list, such as [one, two], not %s", v.describe())

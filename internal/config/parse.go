@@ -34,7 +34,7 @@ func Parse(name string, data []byte, base string) (*Config, error) {
 }
 
 func (r *reader) config(root value) *Config {
-	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail", "deploy") // deploy is for infra/, which checks it
+	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail", "deploy") // deploy is for package deployment, which checks it
 	r.vault = r.readVault(t.need("vault"))
 	r.stateDir = r.readStateDir(t.at("state-dir"))
 	sources := r.sources(t.at("sources"))
@@ -57,8 +57,14 @@ func (r *reader) readVault(v value) Location {
 	return l
 }
 
-// location reads a path, s3://bucket/prefix, or a mapping with s3.
-func (r *reader) location(v value) Location {
+// Keys of a bucket: of every one, and of one that may belong to somebody else.
+var (
+	bucketKeys  = []string{"s3", "endpoint", "region", "profile", "access-key", "secret-key"}
+	accountKeys = []string{"role", "external-id", "owner"}
+)
+
+// location reads a path, s3://bucket/prefix, or a mapping with s3 and what else a bucket may have there.
+func (r *reader) location(v value, more ...string) Location {
 	switch {
 	case v.absent():
 		return Location{}
@@ -69,7 +75,7 @@ func (r *reader) location(v value) Location {
 	case !v.isTable():
 		return Location{Folder: r.path(v)}
 	}
-	t := r.table(v, "s3", "endpoint", "region", "profile", "access-key", "secret-key")
+	t := r.table(v, slices.Concat(bucketKeys, more)...)
 	b := &Bucket{
 		Endpoint:  r.url(t.at("endpoint")),
 		Region:    r.text(t.at("region")),
@@ -85,6 +91,7 @@ func (r *reader) location(v value) Location {
 	if !profile.absent() && !access.absent() {
 		r.problem(profile, "can't stand beside access-key; use one of them")
 	}
+	r.account(&t, b)
 	return Location{Bucket: b}
 }
 
@@ -250,7 +257,7 @@ func (r *reader) instance(t *table, kind, wrong string) Instance {
 	if kind == "linkding" {
 		i.Datasource.Folder = r.path(at)
 	} else {
-		i.Datasource = r.location(at)
+		i.Datasource = r.location(at, accountKeys...)
 	}
 	r.apart(at, i.Datasource, wrong)
 	return i

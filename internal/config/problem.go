@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"lifeboat/internal/plain"
+
 	"lifeboat/internal/failure"
 )
 
@@ -60,35 +62,11 @@ func didYouMean(text string, candidates []string) string {
 func Closest(text string, candidates []string) string {
 	best, distance := "", 1+len(text)/3
 	for _, candidate := range candidates {
-		if d := editDistance(text, candidate); d <= distance && d < len(candidate) {
+		if d := plain.Distance(text, candidate); d <= distance && d < len(candidate) {
 			best, distance = candidate, d-1
 		}
 	}
 	return best
-}
-
-// editDistance counts the letters to insert, drop, change or swap with their neighbour to make b of a.
-func editDistance(a, b string) int {
-	before, last := make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
-				row[j+1] = min(row[j+1], before[j-1]+1)
-			}
-		}
-		before, last = last, row
-	}
-	return last[len(b)]
 }
 
 // enumerate returns "a", "a and b" or "a, b and c".

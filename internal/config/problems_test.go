@@ -53,6 +53,7 @@ func TestProblems(t *testing.T) {
 			[]string{"5: vault.profile can't stand beside access-key; use one of them"},
 		},
 		"unknown in vault": {"vault:\n  s3: s3://bucket\n  zzz: 1\n", []string{"3: vault.zzz" + location + "s3, endpoint, region, profile, access-key, secret-key"}},
+		"role of a vault":  {"vault:\n  s3: s3://bucket\n  role: arn:aws:iam::111122223333:role/r\n", []string{"3: vault.role" + location + "s3, endpoint, region, profile, access-key, secret-key"}},
 		"endpoint":         {"vault: {s3: s3://bucket, endpoint: host}\n", []string{"1: vault.endpoint must start with http:// or https://"}},
 
 		"state in vault":      {"vault: /v\nstate-dir: /v/state\n", []string{"2: state-dir lies inside the vault; the signing key must lie outside"}},
@@ -228,5 +229,44 @@ func TestNumberAsToken(t *testing.T) {
 	}
 	if value, err := c.Sources[0].Token.Resolve(); err != nil || value.Reveal() != "12345" {
 		t.Errorf("a number as a token resolves to %v, %v", value, err)
+	}
+}
+
+// TestAccountProblems has one case for each thing that can be wrong with a bucket of another account.
+func TestAccountProblems(t *testing.T) {
+	const arn = "arn:aws:iam::111122223333:role/lifeboat-reader"
+	const at, aRole = "4: sources.s.path.", " must be the ARN of a role, such as arn:aws:iam::111122223333:role/lifeboat-reader"
+	const digits = ` must be the 12 digits of an AWS account, such as "111122223333"`
+	for text, want := range map[string][]string{
+		"role: lifeboat-reader":                              {at + "role" + aRole},
+		"role: 'arn:aws:iam::1111:role/x'":                   {at + "role" + aRole},
+		"role: 'arn:aws:iam::111122223333:user/x'":           {at + "role" + aRole},
+		"role: 'arn:aws:iam::111122223333:role/*'":           {at + "role" + aRole},
+		"role: 'arn:aws:sts::111122223333:assumed-role/a/b'": {at + "role" + aRole},
+		"role: ''":                                 {at + "role has no value"},
+		"external-id: abc":                         {at + "external-id needs a role beside it, which it is for"},
+		"owner: ops":                               {at + "owner" + digits},
+		"owner: 1111-2222-3333":                    {at + "owner" + digits},
+		"owner: 11112222333":                       {at + "owner" + digits},
+		"owner: [1]":                               {at + "owner must be text, not a list"},
+		"role: '" + arn + "', owner: x":            {at + "owner" + digits},
+		"role: '" + arn + "', external-id: a":      {at + "external-id must be 2 to 1224 of letters, digits and _+=,.@:/-"},
+		"role: '" + arn + "', external-id: 'a b'":  {at + "external-id must be 2 to 1224 of letters, digits and _+=,.@:/-"},
+		"role: '" + arn + "', external-id: 'env:'": {at + "external-id must name an environment variable after env:"},
+		"role: '" + arn + "', profile: p":          {at + "role can't stand beside profile; the role is assumed with what the AWS SDK finds"},
+		"role: '" + arn + "', access-key: env:A, secret-key: env:B":  {at + "role can't stand beside access-key; the role is assumed with what the AWS SDK finds"},
+		"role: '" + arn + "', endpoint: 'https://store.example.org'": {at + "role can't stand beside an endpoint that is not AWS's, which knows no roles"},
+	} {
+		_, err := config.Parse("f", []byte("vault: /v\nsources:\n  s:\n    {kind: files, path: {s3: s3://bucket, "+text+"}}\n"), "/b")
+		var wrong *config.Error
+		var got []string
+		if errors.As(err, &wrong) {
+			for _, p := range wrong.Problems {
+				got = append(got, strings.TrimPrefix(p.At(""), ":"))
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
 	}
 }

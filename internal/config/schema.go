@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 )
 
@@ -22,7 +23,7 @@ func Schema() []byte {
 			"allow":    oneOrMany(text("host, host:port or http://host:port")),
 			"max-size": text("of a fetched archive, such as 500GiB"), "timeout": text("of one request: 90m, 6h"),
 		}),
-		"deploy": map[string]any{"type": "object", "description": "the stack on AWS: infra/README.md; no command reads it"},
+		"deploy": map[string]any{"type": "object", "description": "the stack on AWS: infra/README.md"},
 		"serve":  object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
 		"mail":   object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from", "smtp"),
 	}, "vault")
@@ -60,11 +61,23 @@ func named(description string, item map[string]any) map[string]any {
 }
 
 func location(description string) map[string]any {
-	bucket := object(map[string]any{
+	return placed(description, bucketKeys)
+}
+
+// filesLocation is a location that may belong to somebody else.
+func filesLocation(description string) map[string]any {
+	return placed(description, slices.Concat(bucketKeys, accountKeys))
+}
+
+func placed(description string, keys []string) map[string]any {
+	all := map[string]any{
 		"s3": text("s3://bucket/prefix"), "endpoint": text("URL of a store that is not AWS"), "region": text("of the bucket"),
 		"profile": text("of the AWS configuration"), "access-key": text("or a reference"), "secret-key": text("a reference"),
-	}, "s3")
-	return map[string]any{"description": description, "oneOf": []any{text("a path, or s3://bucket/prefix"), bucket}}
+		"role": text("ARN of a role that is assumed"), "external-id": text("of the role's trust policy, or a reference"),
+		"owner": map[string]any{"type": []string{"string", "integer"}, "description": "account of the bucket, in 12 digits"},
+	}
+	maps.DeleteFunc(all, func(key string, _ any) bool { return !slices.Contains(keys, key) })
+	return map[string]any{"description": description, "oneOf": []any{text("a path, or s3://bucket/prefix"), object(all, "s3")}}
 }
 
 // values says what may stand at each key of a source.
@@ -72,11 +85,11 @@ func values() map[string]map[string]any {
 	return map[string]map[string]any{
 		"url":          text("of the application"),
 		"token":        text("env:NAME, file:PATH, secretsmanager:…, ssm:…"),
-		"datasource":   location("where the application keeps its files"),
+		"datasource":   filesLocation("where the application keeps its files"),
 		"metrics":      {"type": "boolean", "description": "whether statistics are backed up"},
 		"config-files": list(text("a file to keep as a secret document")),
 		"data":         text("linkding's data folder"),
-		"path":         location("the folder or bucket"),
+		"path":         filesLocation("the folder or bucket"),
 		"include":      list(text("what is backed up")),
 		"exclude":      list(text("what is left out")),
 		"prefer":       {"enum": []any{"cost", "speed"}, "description": "what counts more"},

@@ -32,6 +32,13 @@ type Bucket struct {
 	bucket string
 	prefix string // "" or ending with "/"
 	side   side
+	access Access
+}
+
+// Access says how a client reaches a bucket that belongs to somebody else.
+type Access struct {
+	Role  string // the ARN of the role that it has assumed; "": none
+	Owner string // the account that it names in every request as the bucket's; "": none
 }
 
 // NewBucket returns the objects below prefix as a datasource; keys are relative to it. A prefix gets its trailing
@@ -49,6 +56,13 @@ func (b *Bucket) OfTarget() *Bucket {
 	return b
 }
 
+// As says how the client reaches the bucket, so that errors name what may be wrong, and no store is asked to copy with
+// other credentials. It returns b.
+func (b *Bucket) As(a Access) *Bucket {
+	b.access = a
+	return b
+}
+
 // Describe implements Datasource.
 func (b *Bucket) Describe() string {
 	if b.prefix == "" {
@@ -58,10 +72,12 @@ func (b *Bucket) Describe() string {
 }
 
 // List implements Datasource. Folder markers, which are empty objects whose key ends with "/", are left out.
-func (b *Bucket) List(ctx context.Context) iter.Seq2[app.Object, error] {
+func (b *Bucket) List(ctx context.Context) iter.Seq2[app.Object, error] { return b.ListAfter(ctx, "") }
+
+// ListAfter implements Resumable.
+func (b *Bucket) ListAfter(ctx context.Context, after string) iter.Seq2[app.Object, error] {
 	return func(yield func(app.Object, error) bool) {
-		for token := (*string)(nil); ; {
-			page, err := b.page(ctx, token)
+		for page, err := range b.pages(ctx, after, b.page) {
 			if err != nil {
 				yield(app.Object{}, err)
 				return
@@ -72,19 +88,51 @@ func (b *Bucket) List(ctx context.Context) iter.Seq2[app.Object, error] {
 					return
 				}
 			}
-			if token = page.NextContinuationToken; !aws.ToBool(page.IsTruncated) || token == nil {
+		}
+	}
+}
+
+// start says where a page of a listing starts: after a key, or where the page before it ended.
+type start struct{ after, token *string }
+
+// pages yields the pages of a listing that starts after a key, "" for the first. Any error is the last value.
+func (b *Bucket) pages(ctx context.Context, after string, ask func(context.Context, start) (*s3.ListObjectsV2Output, error)) iter.Seq2[*s3.ListObjectsV2Output, error] {
+	return func(yield func(*s3.ListObjectsV2Output, error) bool) {
+		var from start
+		if after != "" {
+			from.after = aws.String(b.prefix + after)
+		}
+		for {
+			page, err := ask(ctx, from)
+			if err == nil {
+				err = b.inOrder(page, from)
+			}
+			if !yield(page, err) || err != nil {
+				return
+			}
+			from = start{token: page.NextContinuationToken}
+			if !aws.ToBool(page.IsTruncated) || from.token == nil {
 				return
 			}
 		}
 	}
 }
 
+// inOrder refuses a page that should start after a key and doesn't: what else the store left out, nobody knows.
+func (b *Bucket) inOrder(page *s3.ListObjectsV2Output, from start) error {
+	if from.after == nil || len(page.Contents) == 0 || aws.ToString(page.Contents[0].Key) > *from.after {
+		return nil
+	}
+	return failure.New(failure.Invalid, "list: %s does not start after the key that it was asked to start after", b.Describe()).
+		WithHint("back the source up on a machine, where its list is made in one go")
+}
+
 // page returns one page of the listing. A key with control characters makes the answer's XML invalid; only then the
 // page is asked for with encoded keys, because stores differ in how they encode.
-func (b *Bucket) page(ctx context.Context, token *string) (*s3.ListObjectsV2Output, error) {
+func (b *Bucket) page(ctx context.Context, from start) (*s3.ListObjectsV2Output, error) {
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	input := &s3.ListObjectsV2Input{Bucket: aws.String(b.bucket), Prefix: aws.String(b.prefix), ContinuationToken: token}
+	input := &s3.ListObjectsV2Input{Bucket: aws.String(b.bucket), Prefix: aws.String(b.prefix), StartAfter: from.after, ContinuationToken: from.token}
 	page, err := b.client.ListObjectsV2(limited, input)
 	if _, unreadable := errors.AsType[*smithy.DeserializationError](err); unreadable && limited.Err() == nil {
 		input.EncodingType = types.EncodingTypeUrl
@@ -190,6 +238,9 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s in %s: %w", doing, b.Describe(), ctx.Err())
 	}
+	if ours, ok := errors.AsType[*failure.Error](err); ok { // there are no credentials to ask with
+		return fmt.Errorf("%s in %s: %w", doing, b.Describe(), ours)
+	}
 	code, status := codeOf(err)
 	switch {
 	case code == "InvalidObjectState":
@@ -203,7 +254,7 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 		return failure.New(failure.Conflict, "%s: it has changed in %s since it was listed", doing, b.Describe())
 	case status == 401 || status == 403:
 		return failure.New(failure.Denied, "%s: %s refuses (%s)", doing, b.Describe(), code).
-			WithHint("check the access key, and that it may s3:ListBucket the bucket and s3:GetObject its objects")
+			WithHint("%s", b.access.hint())
 	case status == 301 || status == 307:
 		return failure.New(failure.Usage, "%s: %s lies in another region (%s)", doing, b.Describe(), code).
 			WithHint("set the bucket's region or endpoint in %s", b.side)
@@ -220,6 +271,19 @@ func (b *Bucket) fault(ctx context.Context, doing string, err error) error {
 	}
 	return failure.New(failure.Transient, "%s: %s does not answer: %w", doing, b.Describe(), err).
 		WithHint("check that the store runs and that its endpoint can be reached from this machine")
+}
+
+// hint says what to look at where a bucket refuses: S3 says the same of a missing right and of another owner.
+func (a Access) hint() string {
+	who := "the access key, and that it"
+	if a.Role != "" {
+		who = "that the role " + a.Role
+	}
+	hint := "check " + who + " may s3:ListBucket the bucket and s3:GetObject its objects"
+	if a.Owner != "" {
+		hint += ", and owner (" + a.Owner + "), the account that the bucket must belong to"
+	}
+	return hint
 }
 
 func codeOf(err error) (code string, status int) {

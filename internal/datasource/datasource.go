@@ -10,6 +10,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
+	"unicode/utf8"
 
 	"lifeboat/internal/app"
 )
@@ -26,6 +28,30 @@ type Datasource interface {
 
 	// Describe names the place in a sentence, such as "the folder /zipline/uploads".
 	Describe() string
+}
+
+// Resumable is a Datasource whose listing can begin in the middle.
+type Resumable interface {
+	Datasource
+	// ListAfter yields what List yields, but only what comes after a key; "" comes before all. A Mark says which keys
+	// may be that key. Invalid where the store begins elsewhere.
+	ListAfter(ctx context.Context, after string) iter.Seq2[app.Object, error]
+}
+
+var _ Resumable = (*Bucket)(nil)
+
+// Mark follows a listing and says where another one may go on.
+type Mark struct {
+	After string // the last key that was passed; "" before the first
+	lost  bool
+}
+
+// Pass notes the next key of the listing and reports whether another may begin after it. None may once the keys have
+// been out of order, nor after a key with U+FFFD, which a store may have put where its XML can't hold what is there.
+func (m *Mark) Pass(key string) bool {
+	m.lost = m.lost || key <= m.After
+	m.After = key
+	return !m.lost && !strings.ContainsRune(key, utf8.RuneError)
 }
 
 // side says whose place it is, for errors.

@@ -18,9 +18,13 @@ import (
 // Every yields what List yields and folder markers too: whatever has a key below the prefix but the prefix's own
 // marker. Keys that XML can't hold arrive unharmed, from stores too that put U+FFFD in the place of such characters.
 func (b *Bucket) Every(ctx context.Context) iter.Seq2[app.Object, error] {
+	return b.EveryAfter(ctx, "")
+}
+
+// EveryAfter is Every from the key after after on; see Resumable.
+func (b *Bucket) EveryAfter(ctx context.Context, after string) iter.Seq2[app.Object, error] {
 	return func(yield func(app.Object, error) bool) {
-		for token := (*string)(nil); ; {
-			page, err := b.unharmed(ctx, token)
+		for page, err := range b.pages(ctx, after, b.unharmed) {
 			if err != nil {
 				yield(app.Object{}, err)
 				return
@@ -30,24 +34,21 @@ func (b *Bucket) Every(ctx context.Context) iter.Seq2[app.Object, error] {
 					return
 				}
 			}
-			if token = page.NextContinuationToken; !aws.ToBool(page.IsTruncated) || token == nil {
-				return
-			}
 		}
 	}
 }
 
 // unharmed returns one page of the listing. Where a key of it holds U+FFFD, it is asked for again with encoded keys:
 // the store may have replaced what its XML could not hold.
-func (b *Bucket) unharmed(ctx context.Context, token *string) (*s3.ListObjectsV2Output, error) {
-	page, err := b.page(ctx, token)
+func (b *Bucket) unharmed(ctx context.Context, from start) (*s3.ListObjectsV2Output, error) {
+	page, err := b.page(ctx, from)
 	if err != nil || page.EncodingType == types.EncodingTypeUrl || !slices.ContainsFunc(page.Contents, replaced) {
 		return page, err
 	}
 	limited, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	page, err = b.client.ListObjectsV2(limited, &s3.ListObjectsV2Input{
-		Bucket: aws.String(b.bucket), Prefix: aws.String(b.prefix), ContinuationToken: token, EncodingType: types.EncodingTypeUrl,
+		Bucket: aws.String(b.bucket), Prefix: aws.String(b.prefix), StartAfter: from.after, ContinuationToken: from.token, EncodingType: types.EncodingTypeUrl,
 	})
 	if err == nil {
 		err = decodeKeys(page)

@@ -18,7 +18,8 @@ import (
 // Stored is a Datasource whose objects lie in an S3 store as they are.
 type Stored interface {
 	Datasource
-	// Located returns where the listed version of an object lies; false where that is not known.
+	// Located returns where the listed version of an object lies; false where that is not known, or nobody else may
+	// copy it.
 	Located(object app.Object) (app.Location, bool)
 	// Head returns what the store knows of the listed version of an object, without reading it. Its errors are
 	// those of Open.
@@ -29,10 +30,14 @@ var _ Stored = (*Bucket)(nil)
 
 // Located implements Stored.
 func (b *Bucket) Located(object app.Object) (app.Location, bool) {
-	etag := etagOf(object.Identity)
-	return app.Location{
-		Endpoint: aws.ToString(b.client.Options().BaseEndpoint), Bucket: b.bucket, Key: b.prefix + object.Key, ETag: etag,
-	}, etag != "" && !object.Dir
+	at := app.Location{
+		Endpoint: aws.ToString(b.client.Options().BaseEndpoint), Bucket: b.bucket, Key: b.prefix + object.Key,
+		ETag: etagOf(object.Identity), Owner: b.access.Owner,
+	}
+	if b.access.Role != "" {
+		at.Apart = "the bucket " + b.bucket + " is reached as " + b.access.Role + ", and a store copies only what one principal reaches on both sides"
+	}
+	return at, at.ETag != "" && at.Apart == "" && !object.Dir
 }
 
 // Head implements Stored.

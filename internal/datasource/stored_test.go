@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,6 +67,34 @@ func TestBucketLocated(t *testing.T) {
 	objects[0].Identity = ""
 	if got, ok := b.Located(objects[0]); ok {
 		t.Errorf("a version that nobody knows lies at %+v", got)
+	}
+}
+
+// TestBucketAs: what is reached as a role is nobody else's to copy, and a refusal names what may be wrong.
+func TestBucketAs(t *testing.T) {
+	const role = "arn:aws:iam::111122223333:role/lifeboat-reader"
+	o := app.Object{Key: "a", Identity: `"e":5:1000`}
+	for name, test := range map[string]struct {
+		access  datasource.Access
+		located bool
+		hint    []string
+	}{
+		"own":   {datasource.Access{}, true, []string{"the access key"}},
+		"owner": {datasource.Access{Owner: "111122223333"}, true, []string{"the access key", "owner (111122223333)"}},
+		"role":  {datasource.Access{Role: role, Owner: "111122223333"}, false, []string{"the role " + role, "owner (111122223333)"}},
+	} {
+		c := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+		b := datasource.NewBucket(c, "files", "").As(test.access)
+		at, ok := b.Located(o)
+		if ok != test.located || (at.Apart == "") != ok || at.Owner != test.access.Owner {
+			t.Errorf("%s: %v, %+v", name, ok, at)
+		}
+		_, err := b.Head(t.Context(), o)
+		for _, want := range test.hint {
+			if failure.KindOf(err) != failure.Denied || !strings.Contains(failure.HintOf(err), want) {
+				t.Errorf("%s: %v, hint %q, want %q", name, err, failure.HintOf(err), want)
+			}
+		}
 	}
 }
 

@@ -62,7 +62,7 @@ func Steps(d Description) []Step {
 	}
 	for i := range steps {
 		u := &steps[i].Usage
-		u.KMS = ceil(u.Put+u.Get, bucketKey)
+		u.KMS += ceil(u.Put+u.Get, bucketKey)
 	}
 	return steps
 }
@@ -119,12 +119,15 @@ func (b bill) plan() Usage {
 	return b.calls(1, u, b.entries(2+b.previous))
 }
 
-// copy, once a batch: result looked for, lease, plan; the pack; the result. One state, two as a child of its own.
+// copy, once a batch: result looked for, lease, plan; the pack; the result. Three states (Copy, whether it is done, the end
+// of the item), and the start of a child of its own where the Map is distributed; it reads its list then, and writes a
+// manifest and a file of results.
 func (b bill) copy() Usage {
-	u := Usage{Get: 3 * b.batches, Put: b.batches, Transitions: b.batches}
+	u := Usage{Get: 3 * b.batches, Put: b.batches, Transitions: 3 * b.batches}
 	if b.batches > fewBatches {
-		u.Transitions = 2*b.batches + ceil(b.batches, listPage)
-		u.Get++ // the Map reads the list
+		u.Transitions += b.batches + ceil(b.batches, listPage)
+		u.Get++
+		u.Put += 2
 	}
 	u = b.calls(b.batches, u, 0)
 	u = u.Add(b.calls(0, Usage{Put: 1, Get: 1}, 0)) // documents: read from the snapshot's, one pack
@@ -226,7 +229,27 @@ func (b bill) seal() Usage {
 	if b.Archive {
 		u.Get++
 	}
-	return b.calls(1, u, float64(work)*putSeconds)
+	return b.calls(1, u, float64(work)*putSeconds).Add(b.lock()).Add(b.mac())
+}
+
+// lock: the list of what is locked, read and written; each pack that is not in it, the description of the vault, manifest,
+// seal, findings, archive and record looked at and locked. A later backup finds its packs in the list, until a tenth of the
+// time is over.
+func (b bill) lock() Usage {
+	if !b.Locked {
+		return Usage{}
+	}
+	n := b.batches + 6
+	seconds := float64(n) * (putSeconds + getSeconds) / copies
+	return Usage{Get: n + 1, Put: n + 1, GBSeconds: seconds * float64(b.MemoryMB) / 1024}
+}
+
+// mac: one is made and written, and those of earlier backups that freeing packs depends on are checked.
+func (b bill) mac() Usage {
+	if !b.MAC {
+		return Usage{}
+	}
+	return Usage{Put: 1, Get: b.previous, KMS: 1 + b.previous, GBSeconds: float64(1+b.previous) * putSeconds * float64(b.MemoryMB) / 1024}
 }
 
 // notify: record; the records twice; claim, link and outcome of one mail; the record updated. Notify, Done.

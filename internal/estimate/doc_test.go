@@ -7,10 +7,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/estimate"
+	"lifeboat/internal/lambdafn/deployed"
 	"lifeboat/internal/plain"
 )
 
@@ -80,6 +83,8 @@ func render(t *testing.T) string {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %s |\n", s.Name, plain.Number(s.Put), plain.Number(s.Get), plain.Number(int64(s.GBSeconds)),
 			plain.Number(s.Invocations), plain.Number(s.Transitions), s.Price(prices).Once())
 	}
+	renderLocked(&b, names, floor, prices)
+	renderMonthly(t, &b, prices)
 	renderFloor(&b)
 	renderPrices(&b)
 	return b.String()
@@ -98,12 +103,53 @@ func row(b *strings.Builder, name, which string, d estimate.Description, prices 
 		float64(u.StoredBytes)/1e9, cost.Storage)
 }
 
+// renderLocked shows what immutability and MACs add.
+func renderLocked(b *strings.Builder, names []string, floor int64, prices estimate.Table) {
+	fmt.Fprint(b, "\n## On top, with `immutability` and a key for MACs\n\n| source | backup | PUT class | GET class | KMS | once |\n|---|---|--:|--:|--:|--:|\n")
+	for _, name := range names {
+		plain := estimate.Describe(examples()[name], estimate.Policy{Splice: floor, Archive: true})
+		both := estimate.Describe(examples()[name], estimate.Policy{Splice: floor, Archive: true, Locked: true, MAC: true})
+		moreRow(b, name, "first", plain, both, prices)
+		moreRow(b, "", "next", plain.Next(), both.Next(), prices)
+	}
+}
+
+func moreRow(b *strings.Builder, name, which string, without, with estimate.Description, prices estimate.Table) {
+	u, v := estimate.Backup(without), estimate.Backup(with)
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", name, which, plain.Number(v.Put-u.Put), plain.Number(v.Get-u.Get), plain.Number(v.KMS-u.KMS),
+		v.Price(prices).Once()-u.Price(prices).Once())
+}
+
+// renderMonthly shows what a stack costs while nobody uses it: the counts are those of `lifeboat deploy --print`.
+func renderMonthly(t *testing.T, b *strings.Builder, prices estimate.Table) {
+	const one = "vault: ./v\nsources:\n  papers: {kind: files, path: s3://papers}\ndeploy:\n  sources: {papers: {cron: \"0 4 * * ? *\"}}\n"
+	o, err := deployment.Parse("lifeboat.yaml", []byte(one), "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(b, "\n## Each month, while nothing runs: one source that a watchdog looks at\n\n| | count | each | a month |\n|---|--:|--:|--:|\n")
+	fixed := estimate.Monthly(o.Facts(time.Unix(0, 0)).Fixed)
+	for _, i := range fixed.Items(prices) {
+		fmt.Fprintf(b, "| %s | %d | %s | %s |\n", i.What, i.Count, i.Each, i.Sum())
+	}
+	fmt.Fprintf(b, "| **together** | | | **%s** |\n", fixed.Price(prices))
+}
+
+// TestMemory: what is computed is what is deployed.
+func TestMemory(t *testing.T) {
+	for _, name := range []string{"export", "copy", "package", "restore"} {
+		if f, known := deployed.Named(name); !known || f.Memory != estimate.DefaultMemory {
+			t.Errorf("%s has %d MiB, and %d are computed with", name, f.Memory, estimate.DefaultMemory)
+		}
+	}
+}
+
 func renderFloor(b *strings.Builder) {
-	fmt.Fprint(b, "\n## From which size on a splice is cheaper, MiB\n\n| region | 512 MB | 1,024 MB | 2,048 MB | floor at 1,024 MB |\n|---|--:|--:|--:|--:|\n")
+	fmt.Fprint(b, "\n## From which size on a splice is cheaper, MiB\n\n| region | 512 MB | 1,024 MB | 1,769 MB | floor at 1,769 MB |\n|---|--:|--:|--:|--:|\n")
 	for _, region := range estimate.Regions() {
 		p := estimate.Prices(region)
 		floor, _ := estimate.SpliceFloor(estimate.Splice{Prices: p})
-		fmt.Fprintf(b, "| %s | %.1f | %.1f | %.1f | %d |\n", region, estimate.BreakEven(p, 512)/mib, estimate.BreakEven(p, 1024)/mib, estimate.BreakEven(p, 2048)/mib, floor/mib)
+		fmt.Fprintf(b, "| %s | %.1f | %.1f | %.1f | %d |\n", region, estimate.BreakEven(p, 512)/mib, estimate.BreakEven(p, 1024)/mib, estimate.BreakEven(p, estimate.DefaultMemory)/mib, floor/mib)
 	}
 }
 
@@ -123,6 +169,11 @@ func renderPrices(b *strings.Builder) {
 		{"Lambda: 1,000 calls", func(t estimate.Table) estimate.USD { return t.Invocation }},
 		{"Step Functions, standard: 1,000 transitions", func(t estimate.Table) estimate.USD { return t.Transition }},
 		{"KMS: 1,000 requests", func(t estimate.Table) estimate.USD { return t.KMS }},
+		{"KMS: a key, a month", func(t estimate.Table) estimate.USD { return t.Key }},
+		{"Secrets Manager: a secret, a month", func(t estimate.Table) estimate.USD { return t.Secret }},
+		{"CloudWatch: a metric that an alarm looks at, a month", func(t estimate.Table) estimate.USD { return t.Alarm }},
+		{"CloudWatch: a metric of one's own, a month", func(t estimate.Table) estimate.USD { return t.Metric }},
+		{"CloudWatch: a dashboard, a month", func(t estimate.Table) estimate.USD { return t.Dashboard }},
 	} {
 		fmt.Fprintf(b, "| %s |", line.name)
 		for _, region := range regions {

@@ -1,6 +1,7 @@
 package estimate_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
+	"lifeboat/workflow"
 )
 
 const mib = 1 << 20
@@ -286,8 +288,8 @@ func TestBackupOfOneFile(t *testing.T) {
 		d                              estimate.Description
 		invocations, transitions, puts int64 // of copy: result, pack, each for objects and documents
 	}{
-		"first": {d, 2 + 7, 2 + 2 + 3 + 2 + 4 + 1 + 2, 4},
-		"next":  {d.Next(), 1 + 7, 2 + 2 + 3 + 1 + 4 + 1 + 2, 2},
+		"first": {d, 2 + 7, 2 + 2 + 3 + 2*3 + 4 + 1 + 2, 4},
+		"next":  {d.Next(), 1 + 7, 2 + 2 + 3 + 1*3 + 4 + 1 + 2, 2},
 	} {
 		u := estimate.Backup(test.d)
 		if u.Invocations != test.invocations || u.Transitions != test.transitions {
@@ -297,6 +299,23 @@ func TestBackupOfOneFile(t *testing.T) {
 			if s.Name == "copy" && s.Put != test.puts {
 				t.Errorf("%s: copy has %d PUT, want %d", name, s.Put, test.puts)
 			}
+		}
+	}
+}
+
+// TestBatchStates: a batch passes through as many states as are counted.
+func TestBatchStates(t *testing.T) {
+	var definition struct {
+		States map[string]struct {
+			ItemProcessor struct{ States map[string]json.RawMessage }
+		}
+	}
+	if err := json.Unmarshal(workflow.Backup, &definition); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"PackFew", "PackMany"} {
+		if n := len(definition.States[name].ItemProcessor.States); n != 3 {
+			t.Errorf("%s has %d states, and 3 are counted", name, n)
 		}
 	}
 }

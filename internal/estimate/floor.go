@@ -8,7 +8,7 @@ import (
 
 // What the estimates assume of speed. None of it was measured on AWS.
 const (
-	DefaultMemory = 1024        // MB of a function
+	DefaultMemory = 1769        // MB of a function: of those that package deployed lists, one processor
 	PartBudget    = 9_500       // parts of an archive, of the 10,000: some are for literals and holes
 	passRate      = 75_000_000  // bytes a second that pass through one function, in and out at the same time
 	copyRate      = 150_000_000 // bytes a second of one copying request
@@ -77,8 +77,8 @@ func SpliceFloor(s Splice) (int64, error) {
 //	2·put + size·wait = get + size·(put/pack + pass)
 //	size = (2·put − get) / (put/pack + pass − wait)
 //
-// With the prices of us-east-1 and 1 GB: (2·5,000 − 400) nano-dollars / (149 + 178 − 11 nano-dollars a MB) = 30.4 MB,
-// 29.0 MiB.
+// With the prices of us-east-1 and 1,769 MB: (2·5,000 − 400) nano-dollars / (149 + 307 − 19 nano-dollars a MB) = 22.0 MB,
+// 20.9 MiB.
 func BreakEven(t Table, memoryMB int) float64 {
 	if memoryMB <= 0 {
 		memoryMB = DefaultMemory

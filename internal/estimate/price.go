@@ -50,6 +50,13 @@ type Table struct {
 	Invocation USD // 1,000 requests of Lambda
 	Transition USD // 1,000 state transitions of a standard workflow of Step Functions
 	KMS        USD // 1,000 requests with a symmetric key
+
+	// A month of what is there whether it is used or not.
+	Key       USD // of KMS; each of its first two yearly rotations adds as much
+	Secret    USD // of Secrets Manager
+	Alarm     USD // one metric that an alarm looks at
+	Metric    USD // one of a stack's own, of the first 10,000
+	Dashboard USD
 }
 
 // Borrowed reports whether the prices are those of another region, for want of the right ones.
@@ -61,7 +68,8 @@ const lookedUp = "2026-11-22"
 // tables is the prices by region. None was read from AWS directly: these are AWS's price lists as others have quoted
 // them. Lambda on arm64 costs the same in the four regions (artillery 2.0.28, lib/platform/aws-lambda/prices.js; price
 // list AWSLambda of Frankfurt as of 2026-10-09), and so do Step Functions (alexcasalboni/aws-lambda-power-tuning,
-// template.yml, sfCosts) and KMS (pricing API, Singapore, 2026-08-12).
+// template.yml, sfCosts) and KMS (pricing API, Singapore, 2026-08-12). What is paid by the month (keys, secrets, alarms,
+// metrics, dashboards) are the published prices of us-east-1, not looked up in a price list, and taken for the others.
 var tables = []Table{
 	// S3 requests: price list AmazonS3 of 2026-07 (S3-API-Tier1, Tier2). Storage: pricing API, 2025-10-28. Egress: the
 	// published first tier, not looked up in a price list.
@@ -80,6 +88,7 @@ func region(name string, put, get, storage, egress float64) Table {
 		Region: name, Asked: name, Date: lookedUp,
 		Put: usd(put), Get: usd(get), Storage: usd(storage), Egress: usd(egress),
 		Compute: usd(0.0133334), Invocation: usd(0.0002), Transition: usd(0.025), KMS: usd(0.003),
+		Key: usd(1), Secret: usd(0.4), Alarm: usd(0.1), Metric: usd(0.3), Dashboard: usd(3),
 	}
 }
 

@@ -95,6 +95,8 @@ type Policy struct {
 	MemoryMB int   // of a function; DefaultMemory when 0
 	Archive  bool  // each backup makes an archive
 	Fast     bool  // its copies are cut small, so that more of them run side by side
+	Locked   bool  // what a backup needs is locked: immutability
+	MAC      bool  // KMS makes a MAC of the manifest
 }
 
 // Group is objects that are packed in the same way.

@@ -189,10 +189,16 @@ func (a *Archive) Bytes() int64 { return a.report.Bytes }
 // Entries have their SHA-256, and Facts and Findings are complete; an archive that is laid out as linkding's but has
 // the database of another program has become one of no kind.
 func (a *Archive) Check(ctx context.Context, progress func(items, bytes int64)) error {
+	return a.CheckFrom(ctx, &zipcheck.Position{}, progress)
+}
+
+// CheckFrom is Check from where an earlier one of the very same bytes has ended, which it moves on: after an error, that is
+// where another one can go on. What the kind's own reader does is done in one go, when all contents are read.
+func (a *Archive) CheckFrom(ctx context.Context, at *zipcheck.Position, progress func(items, bytes int64)) error {
 	if err := a.Refusal(); err != nil {
 		return err
 	}
-	if err := a.report.Read(ctx, progress); err != nil {
+	if err := a.report.ReadFrom(ctx, at, progress); err != nil {
 		return reading(a.name, err)
 	}
 	if err := a.Refusal(); err != nil {

@@ -42,7 +42,7 @@ var rungs = [][]string{
 	{"internal/replay"},
 	{"internal/setup"},
 	{"internal/machine", "internal/lambdafn", "internal/local", "internal/s3model"},
-	{"internal/app/apptest", "internal/doctor"},
+	{"internal/app/apptest", "internal/doctor", "internal/deployment"},
 	{"internal/console"},
 	{"internal/api"},
 	{"internal/cli"},

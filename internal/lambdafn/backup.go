@@ -57,6 +57,7 @@ func (w *warm) backupSteps(ctx context.Context) (backupSteps, error) {
 	steps := &step.Steps{
 		Vault: w.vault, Sources: sources{&setup.Sources{Config: w.config}, w.place()}, Signer: key.Private,
 		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
+		Lock: w.environment.Lock, MAC: w.mac,
 	}
 	if w.environment.Function == "notify" {
 		steps.Notifier, err = w.notifier()

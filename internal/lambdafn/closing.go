@@ -14,6 +14,7 @@ type statusChange struct {
 	Source string `json:"source"`
 	Kind   string `json:"detail-type"`
 	Detail struct {
+		Name   string `json:"name"`
 		Status string `json:"status"`
 		Input  string `json:"input"`
 		Error  string `json:"error"`
@@ -33,8 +34,10 @@ func closing(message []byte, subject string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	step := map[string]string{"run": "abort", "restore": "release"}[subject]
-	return json.Marshal(map[string]any{"step": step, subject: input, "error": change.reason()})
+	if subject == "restore" { // the target is held in the name of the execution
+		return json.Marshal(map[string]any{"step": "release", subject: input, "error": change.reason(), "execution": change.Detail.Name})
+	}
+	return json.Marshal(map[string]any{"step": "abort", subject: input, "error": change.reason()})
 }
 
 // telling is closing for the function that tells people.

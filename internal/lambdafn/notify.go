@@ -23,15 +23,15 @@ func (w *World) Notify(ctx context.Context, message []byte) (json.RawMessage, er
 	if err != nil {
 		return nil, err
 	}
-	handle := w.Backup
+	if late { // first: who closes the run may do so while this looks at it
+		if err := w.closed(ctx, message); err != nil {
+			return nil, err
+		}
+	}
 	if restore {
-		handle = w.Restore
+		return w.Restore(ctx, message)
 	}
-	answer, err := handle(ctx, message)
-	if err == nil && late {
-		err = w.closed(ctx, message)
-	}
-	return answer, err
+	return w.Backup(ctx, message)
 }
 
 // closed is Transient while a run is in progress.

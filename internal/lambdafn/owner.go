@@ -3,14 +3,16 @@ package lambdafn
 import (
 	"context"
 	"reflect"
+	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/middleware"
 )
 
 // owned returns a client that names, in every request to the vault's bucket, the account that must own it: a bucket of
 // the same name in somebody else's account answers 403. Where no owner is named it is the client itself. Such a client
-// must not presign: a browser would not send the header.
+// must not presign, since a browser would not send the header: see vault.PresignWith.
 func owned(client *s3.Client, bucket, owner string) *s3.Client {
 	if owner == "" {
 		return client
@@ -26,18 +28,31 @@ func owned(client *s3.Client, bucket, owner string) *s3.Client {
 	})
 }
 
-// setOwner sets ExpectedBucketOwner of an input for the bucket. All of the SDK's inputs that have a bucket have it.
+// setOwner sets ExpectedBucketOwner of an input for the bucket, and ExpectedSourceBucketOwner where it copies from there.
+// All of the SDK's inputs that have a bucket have the one, and all that copy the other.
 func setOwner(input any, bucket, owner string) {
 	fields := reflect.ValueOf(input)
 	if fields.Kind() != reflect.Pointer || fields.Elem().Kind() != reflect.Struct {
 		return
 	}
-	asked, expected := fields.Elem().FieldByName("Bucket"), fields.Elem().FieldByName("ExpectedBucketOwner")
-	if !asked.IsValid() || !expected.IsValid() {
-		return
+	name := func(field string) string {
+		value := fields.Elem().FieldByName(field)
+		if !value.IsValid() {
+			return ""
+		}
+		text, _ := value.Interface().(*string)
+		return aws.ToString(text)
 	}
-	name, ok := asked.Interface().(*string)
-	if ok && name != nil && *name == bucket && expected.CanSet() && expected.Type() == reflect.TypeFor[*string]() {
-		expected.Set(reflect.ValueOf(&owner))
+	set := func(field string) {
+		expected := fields.Elem().FieldByName(field)
+		if expected.IsValid() && expected.CanSet() && expected.Type() == reflect.TypeFor[*string]() {
+			expected.Set(reflect.ValueOf(&owner))
+		}
+	}
+	if name("Bucket") == bucket {
+		set("ExpectedBucketOwner")
+	}
+	if from, _, _ := strings.Cut(strings.TrimPrefix(name("CopySource"), "/"), "/"); from == bucket {
+		set("ExpectedSourceBucketOwner")
 	}
 }

@@ -65,7 +65,7 @@ func (w *warm) restoreSteps(ctx context.Context) (restoreSteps, error) {
 		return restoreSteps{}, err
 	}
 	steps := &replay.Steps{
-		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config}, w.place()}, Trusted: trusted, Fetch: rules,
+		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config, Drills: w.vault}, w.place()}, Trusted: trusted, MAC: w.mac, Fetch: rules,
 		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
 	}
 	if w.environment.Function == "notify" {
@@ -106,9 +106,6 @@ func (t targets) Name(to events.To) (string, error) {
 
 func (t targets) refuse(to events.To) error {
 	switch {
-	case to.Drill:
-		return failure.New(failure.Usage, "a drill restores into a throw-away target on one machine, which the functions of AWS don't share").
-			WithHint("run `lifeboat drill` on a machine that reaches the vault")
 	case to.Bucket != nil:
 		b := to.Bucket
 		return first(t.place.Bucket(config.Bucket{

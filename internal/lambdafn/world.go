@@ -20,7 +20,9 @@ import (
 	"lifeboat/internal/keyring"
 	"lifeboat/internal/lambdafn/deployed"
 	"lifeboat/internal/lambdafn/remote"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/secret"
+	"lifeboat/internal/secret/awskms"
 	"lifeboat/internal/secret/awssecret"
 	"lifeboat/internal/vault"
 )
@@ -51,6 +53,7 @@ type warm struct {
 	aws         aws.Config
 	config      *config.Config
 	vault       *vault.Vault
+	mac         manifest.Authenticator // nil where the function has no key for MACs
 	backup      once[backupSteps]
 	restore     once[restoreSteps]
 	api         once[httpHandler]
@@ -109,10 +112,12 @@ func build(ctx context.Context, e deployed.Environment) (*warm, error) {
 		return nil, err
 	}
 	w := &warm{made: time.Now(), environment: e, aws: account, config: c}
-	if e.Function != "api" { // which presigns
-		client = owned(client, e.VaultBucket, e.VaultOwner)
+	w.vault = vault.New(owned(client, e.VaultBucket, e.VaultOwner), e.VaultBucket, nil)
+	w.vault.PresignWith(client)
+	w.vault.OwnedBy(e.VaultOwner)
+	if e.MACKey != "" {
+		w.mac = awskms.New(account, e.MACKey)
 	}
-	w.vault = vault.New(client, e.VaultBucket, nil)
 	return w, nil
 }
 

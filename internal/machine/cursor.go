@@ -129,7 +129,7 @@ var unsupported = map[string]string{
 	"Arguments": "JSONata is not supported", "Output": "JSONata is not supported", "Items": "JSONata is not supported",
 	"Condition": "JSONata is not supported", "Assign": "variables are not supported",
 	"Iterator": "use ItemProcessor", "Branches": "Parallel is not supported",
-	"ItemBatcher": "make batches beforehand", "ResultWriter": "children write their own results",
+	"ItemBatcher": "make batches beforehand", "WriterConfig": "results are written as Step Functions writes them by default",
 	"TimeoutSecondsPath": "use TimeoutSeconds", "HeartbeatSeconds": "tasks have no heartbeat", "HeartbeatSecondsPath": "tasks have no heartbeat",
 	"SecondsPath": "use Seconds", "Timestamp": "use Seconds", "TimestampPath": "use Seconds",
 	"MaxConcurrencyPath": "use MaxConcurrency", "ToleratedFailureCountPath": "use ToleratedFailureCount",

@@ -114,6 +114,7 @@ type mapping struct {
 	label       string
 	items       path // ItemsPath
 	reader      *itemReader
+	writer      *resultWriter
 	selector    template // ItemSelector; nil: the item
 	fields      []string // the top-level keys of the selector
 	concurrency int
@@ -124,6 +125,12 @@ type mapping struct {
 
 type itemReader struct {
 	bucket, key template
+}
+
+// resultWriter is where Step Functions writes the outputs of the children. The runner does not write them: its journal
+// has them, and Load makes sure that no state reads what Step Functions says of them.
+type resultWriter struct {
+	bucket, prefix template
 }
 
 // read is one definite path that a state looks up in its effective input, for the data-flow check.

@@ -19,6 +19,7 @@ const (
 	nameNoChoice       = "States.NoChoiceMatched"
 	nameThreshold      = "States.ExceedToleratedFailureThreshold"
 	nameItemReader     = "States.ItemReaderFailed"
+	nameResultWriter   = "States.ResultWriterFailed" // only Step Functions raises it
 	nameIntrinsic      = "States.IntrinsicFailure"
 	nameResultMismatch = "States.ResultPathMatchFailure"
 )
@@ -26,7 +27,8 @@ const (
 // serviceNames are the names outside internal/failure that a Retry or a Catch may match: those of Step
 // Functions that can be caught at all, and those of Lambda.
 var serviceNames = []string{
-	nameAll, nameTaskFailed, nameTimeout, nameNoChoice, nameThreshold, nameItemReader, nameIntrinsic, nameResultMismatch,
+	nameAll, nameTaskFailed, nameTimeout, nameNoChoice, nameThreshold, nameItemReader, nameResultWriter, nameIntrinsic,
+	nameResultMismatch,
 	"States.Permissions",
 	"Lambda.ServiceException", "Lambda.AWSLambdaException", "Lambda.SdkClientException",
 	"Lambda.ClientExecutionTimeoutException", "Lambda.TooManyRequestsException", "Lambda.Unknown",

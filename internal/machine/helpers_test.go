@@ -149,6 +149,9 @@ func distributedMap(more string) string {
 		task(`,"OutputPath":"$.Payload","End":true`) + `}}` + more + `}`
 }
 
+// writer are the further fields of a distributedMap that writes its results below $.prefix.
+const writer = `,"ResultPath":null,"ResultWriter":{"Resource":"arn:aws:states:::s3:putObject","Parameters":{"Bucket":"vault","Prefix.$":"$.prefix"}}`
+
 // inlineMap is a Map over $.list whose children call F; more are further fields.
 func inlineMap(more string) string {
 	return `{"Type":"Map","MaxConcurrency":2,"End":true,"ItemsPath":"$.list",

@@ -40,12 +40,12 @@ func (r *run) items(ctx context.Context, s *state, sc scope) iter.Seq2[any, erro
 // readItems yields the lines of an ItemReader's object; at most one is held at a time.
 func (r *run) readItems(ctx context.Context, reader *itemReader, sc scope) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
-		bucket, err := readerText(reader.bucket, "Bucket", sc)
+		bucket, err := placeText(reader.bucket, "ItemReader", "Bucket", sc)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		key, err := readerText(reader.key, "Key", sc)
+		key, err := placeText(reader.key, "ItemReader", "Key", sc)
 		if err != nil {
 			yield(nil, err)
 			return
@@ -98,8 +98,20 @@ func (r *run) readObject(ctx context.Context, bucket, key string, yield func(any
 	return lines.Err()
 }
 
-// readerText fills Bucket or Key of an ItemReader.
-func readerText(t template, field string, sc scope) (string, error) {
+// checkWriter makes sure that the parameters of a ResultWriter are there, as Step Functions would.
+func checkWriter(w *resultWriter, sc scope) error {
+	if w == nil {
+		return nil
+	}
+	_, err := placeText(w.bucket, "ResultWriter", "Bucket", sc)
+	if err == nil {
+		_, err = placeText(w.prefix, "ResultWriter", "Prefix", sc)
+	}
+	return err
+}
+
+// placeText fills one parameter of an ItemReader or a ResultWriter.
+func placeText(t template, owner, field string, sc scope) (string, error) {
 	filled, err := t.fill(sc)
 	if err != nil {
 		return "", err
@@ -107,7 +119,7 @@ func readerText(t template, field string, sc scope) (string, error) {
 	object, _ := filled.(map[string]any)
 	s, ok := object[field].(string)
 	if !ok || s == "" {
-		return "", runtimeFault("The field '%s' of the ItemReader must be a string, not '%s'", field, text(object[field]))
+		return "", runtimeFault("The field '%s' of the %s must be a string, not '%s'", field, owner, text(object[field]))
 	}
 	return s, nil
 }

@@ -116,6 +116,7 @@ func TestLoadRefusesErrorHandling(t *testing.T) {
 func TestLoadRefusesMaps(t *testing.T) {
 	mapped := func(old, new string) string { return one(strings.Replace(inlineMap(""), old, new, 1)) }
 	spread := func(old, new string) string { return one(strings.Replace(distributedMap(""), old, new, 1)) }
+	written := func(old, new string) string { return one(distributedMap(strings.Replace(writer, old, new, 1))) }
 	wantRefusals(t, []refusal{
 		{"label too long", one(distributedMap(`,"Label":"` + strings.Repeat("x", 41) + `"`)), "$.States.S.Label", "1 to 40"},
 		{"label with a blank", one(distributedMap(`,"Label":"a b"`)), "$.States.S.Label", "whitespace"},
@@ -126,7 +127,18 @@ func TestLoadRefusesMaps(t *testing.T) {
 		{"percentage on INLINE", one(inlineMap(`,"ToleratedFailurePercentage":1`)), "$.States.S.ToleratedFailurePercentage", "INLINE"},
 		{"200 %", one(distributedMap(`,"ToleratedFailurePercentage":200`)), "$.States.S.ToleratedFailurePercentage", "from 0 to 100"},
 		{"ItemBatcher", one(distributedMap(`,"ItemBatcher":{}`)), "$.States.S.ItemBatcher", "not supported"},
-		{"ResultWriter", one(distributedMap(`,"ResultWriter":{}`)), "$.States.S.ResultWriter", "not supported"},
+		{"ResultWriter on INLINE", one(inlineMap(`,"ResultWriter":{}`)), "$.States.S.ResultWriter", "INLINE"},
+		{"writer whose result is read", written(`,"ResultPath":null`, ``), "$.States.S.ResultWriter", "ResultPath null"},
+		{"writer whose result is kept", written(`"ResultPath":null`, `"ResultPath":"$.map"`), "$.States.S.ResultWriter", "ResultPath null"},
+		{"writer with a selector", written(`"ResultPath":null`, `"ResultPath":null,"ResultSelector":{"x":1}`), "$.States.S.ResultWriter", "no ResultSelector"},
+		{"other writer", written(`s3:putObject`, `s3:getObject`), "$.States.S.ResultWriter.Resource", "use arn:aws:states:::s3:putObject"},
+		{"writer without a Resource", written(`"Resource":"arn:aws:states:::s3:putObject",`, ``), "$.States.S.ResultWriter", "Resource is missing"},
+		{"writer without Parameters", one(distributedMap(`,"ResultPath":null,"ResultWriter":{"Resource":"arn:aws:states:::s3:putObject"}`)), "$.States.S.ResultWriter", "Parameters is missing"},
+		{"writer without a Prefix", written(`,"Prefix.$":"$.prefix"`, ``), "$.States.S.ResultWriter.Parameters", "Prefix is missing"},
+		{"writer without a Bucket", written(`"Bucket":"vault",`, ``), "$.States.S.ResultWriter.Parameters", "Bucket is missing"},
+		{"writer with a Key", written(`"Prefix.$"`, `"Key":"x","Prefix.$"`), "$.States.S.ResultWriter.Parameters.Key", "unknown field"},
+		{"WriterConfig", written(`"Resource":"arn:aws:states:::s3:putObject"`, `"Resource":"arn:aws:states:::s3:putObject","WriterConfig":{}`), "$.States.S.ResultWriter.WriterConfig", "by default"},
+		{"writer of nothing", one(distributedMap(`,"ResultWriter":7`)), "$.States.S.ResultWriter", "expected an object"},
 		{"EXPRESS", spread(`"STANDARD"`, `"EXPRESS"`), "$.States.S.ItemProcessor.ProcessorConfig.ExecutionType", "use STANDARD"},
 		{"no ExecutionType", spread(`,"ExecutionType":"STANDARD"`, ``), "$.States.S.ItemProcessor.ProcessorConfig", "ExecutionType is missing"},
 		{"bad InputType", spread(`"JSONL"`, `"JSONLINES"`), "$.States.S.ItemReader.ReaderConfig.InputType", "use JSONL"},
@@ -224,6 +236,7 @@ func TestLoadFlowCheck(t *testing.T) {
 		{"a choice", begin + `,"T":{"Type":"Choice","Choices":[{"Not":{"Variable":"$.nope","IsNull":true},"Next":"S"}]}`, "$.States.T.Choices[0].Not.Variable"},
 		{"items", begin + `,"T":` + strings.Replace(inlineMap(""), "$.list", "$.nope", 1), "$.States.T.ItemsPath"},
 		{"a key", begin + `,"T":` + strings.Replace(distributedMap(""), "$.list", "$.nope", 1), "$.States.T.ItemReader.Parameters['Key.$']"},
+		{"a prefix", begin + `,"T":` + distributedMap(writer), "$.States.T.ResultWriter.Parameters['Prefix.$']"},
 		{"an error path", begin + `,"T":{"Type":"Fail","ErrorPath":"$.error.Error"}`, "$.States.T.ErrorPath"},
 		{"a caught error", `"S":` + task(`,"ResultPath":null,"End":true,"Catch":[{"ErrorEquals":["States.ALL"],"ResultPath":"$.error","Next":"T"}]`) +
 			`,"T":{"Type":"Fail","ErrorPath":"$.error.Error"}`, ""},

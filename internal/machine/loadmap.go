@@ -28,6 +28,9 @@ func (l *loader) loadMap(s *state, c cursor) {
 	}
 	l.loadItems(s, c)
 	l.loadTolerance(m, c)
+	if writer, ok := c.key("ResultWriter"); ok {
+		l.loadWriter(s, writer)
+	}
 	if label, ok := c.key("Label"); ok {
 		m.label = l.loadLabel(m, label)
 	}
@@ -95,26 +98,55 @@ func (l *loader) loadReader(s *state, c cursor) *itemReader {
 			kind.oneOf("JSONL")
 		}
 	}
+	r.bucket, r.key = l.loadPlace(s, c, "s3:getObject", "Key")
+	return r
+}
+
+// loadWriter reads a ResultWriter. What the state returns with one is Step Functions' own, so nobody may read it.
+func (l *loader) loadWriter(s *state, c cursor) {
+	if !s.mapping.distributed {
+		c.fail("an INLINE map takes no ResultWriter")
+		return
+	}
+	w := &resultWriter{}
+	s.mapping.writer = w
+	if !s.result.null {
+		c.fail("a map with a ResultWriter needs the ResultPath null: what it returns differs between the engines")
+	}
+	if s.selector != nil {
+		c.fail("a map with a ResultWriter takes no ResultSelector: what it returns differs between the engines")
+	}
+	if !c.fields("a ResultWriter", "Resource", "Parameters") {
+		return
+	}
+	if resource, ok := c.need("Resource"); ok {
+		resource.oneOf("arn:aws:states:::s3:putObject")
+	}
+	w.bucket, w.prefix = l.loadPlace(s, c, "s3:putObject", "Prefix")
+}
+
+// loadPlace reads the Parameters of an ItemReader or a ResultWriter: Bucket, and the field that the action takes beside
+// it.
+func (l *loader) loadPlace(s *state, c cursor, action, field string) (bucket, other template) {
 	parameters, ok := c.need("Parameters")
-	if !ok || !parameters.fields("s3:getObject", "Bucket", "Bucket.$", "Key", "Key.$") {
-		return r
+	if !ok || !parameters.fields(action, "Bucket", "Bucket.$", field, field+".$") {
+		return nil, nil
 	}
 	filled, _ := l.loadTemplate(s, parameters).(objectTemplate)
 	for _, f := range filled {
-		switch f.name {
-		case "Bucket":
-			r.bucket = objectTemplate{f}
-		case "Key":
-			r.key = objectTemplate{f}
+		if f.name == "Bucket" {
+			bucket = objectTemplate{f}
+		} else {
+			other = objectTemplate{f}
 		}
 	}
-	if r.bucket == nil {
+	if bucket == nil {
 		parameters.fail("Bucket is missing")
 	}
-	if r.key == nil {
-		parameters.fail("Key is missing")
+	if other == nil {
+		parameters.fail("%s is missing", field)
 	}
-	return r
+	return bucket, other
 }
 
 func (l *loader) loadTolerance(m *mapping, c cursor) {

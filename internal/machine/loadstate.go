@@ -18,7 +18,8 @@ var kindFields = map[string][]string{
 	kindFail:    {"Error", "ErrorPath", "Cause", "CausePath"},
 	kindMap: {
 		"Next", "End", "InputPath", "OutputPath", "ItemsPath", "ItemReader", "ItemSelector", "ItemProcessor",
-		"MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercentage", "Label", "ResultSelector", "ResultPath",
+		"MaxConcurrency", "ToleratedFailureCount", "ToleratedFailurePercentage", "Label", "ResultWriter", "ResultSelector",
+		"ResultPath",
 		"Retry", "Catch",
 	},
 }

@@ -4,7 +4,7 @@
 // # What it executes
 //
 // The Amazon States Language with JSONPath, as far as our workflows use it: Task with lambda:invoke, Choice, Pass,
-// Wait, Succeed, Fail, and Map, INLINE or DISTRIBUTED with an ItemReader of JSON lines; Retry, Catch, time-outs;
+// Wait, Succeed, Fail, and Map, INLINE or DISTRIBUTED with an ItemReader of JSON lines and a ResultWriter; Retry, Catch, time-outs;
 // States.Format. [Load] refuses everything else by name, and also what no checker finds before a deployment:
 // functions that don't exist, error names that nothing raises, fields that nothing sets.
 //

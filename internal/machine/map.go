@@ -27,9 +27,13 @@ type mapRun struct {
 }
 
 // runMap runs the children of a Map over its items, at most MaxConcurrency at a time, and returns their outputs in
-// the order of the items. Children in done are not run again. It returns after the last child has.
+// the order of the items; an empty list where a ResultWriter gets them. Children in done are not run again. It returns
+// after the last child has.
 func (r *run) runMap(ctx context.Context, s *state, sc scope, done map[int]json.RawMessage) (any, error) {
 	if err := r.count(2); err != nil { // started, and how it ended
+		return nil, err
+	}
+	if err := checkWriter(s.mapping.writer, sc); err != nil {
 		return nil, err
 	}
 	limited, cancel := context.WithCancel(ctx)
@@ -149,6 +153,9 @@ func (m *mapRun) succeed(index int, out any) {
 }
 
 func (m *mapRun) keep(index int, out json.RawMessage) {
+	if m.s.mapping.writer != nil { // Step Functions writes them, and nobody reads them
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.size += len(out) + 1

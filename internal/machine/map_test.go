@@ -62,6 +62,42 @@ func TestMapResults(t *testing.T) {
 	}
 }
 
+// TestResultWriter: the children's outputs may be as large as they like, and nothing of them is in the state.
+func TestResultWriter(t *testing.T) {
+	large := func(_ context.Context, payload any) (any, error) { return strings.Repeat("x", 100<<10), nil }
+	for _, test := range []struct{ name, input, want string }{
+		{"large results", `{"list":"list.jsonl","prefix":"work/results"}`, ""},
+		{"no prefix", `{"list":"list.jsonl"}`, nameRuntime},
+		{"an empty prefix", `{"list":"list.jsonl","prefix":""}`, nameRuntime},
+		{"a number", `{"list":"list.jsonl","prefix":7}`, nameRuntime},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &steps{functions: map[string]function{"F": large}}
+			o := execute(t, &Engine{Invoke: s.invoke, Read: object(lines(10))}, mustLoad(t, one(distributedMap(writer))), test.input)
+			if test.want == "" {
+				wantOutput(t, o, test.input)
+				return
+			}
+			if wantFailure(t, o, test.want, "refix"); len(s.calls) != 0 {
+				t.Errorf("%d children ran", len(s.calls))
+			}
+		})
+	}
+}
+
+// TestResultWriterTolerance: a failed child fails the Map as it does without a writer.
+func TestResultWriterTolerance(t *testing.T) {
+	for more, ok := range map[string]bool{`,"ToleratedFailureCount":0`: false, "": false, `,"ToleratedFailureCount":1`: true} {
+		s := &steps{functions: map[string]function{"F": failItems("3")}}
+		o := execute(t, &Engine{Invoke: s.invoke, Read: object(lines(10))}, mustLoad(t, one(distributedMap(writer+more))), `{"list":"list.jsonl","prefix":"p"}`)
+		if ok {
+			wantOutput(t, o, `{"list":"list.jsonl","prefix":"p"}`)
+		} else {
+			wantFailure(t, o, nameThreshold, "tolerated failure threshold")
+		}
+	}
+}
+
 // TestMapOrder: the first item ends last, and its output still comes first.
 func TestMapOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,23 +60,20 @@ type Packer struct {
 // Pack reads the items of a batch and writes them into the pool. Trouble with one object is a finding; an error
 // means that the batch as a whole could not be packed and may be tried again.
 func (p *Packer) Pack(ctx context.Context, batch int, items []Item) (Result, error) {
+	result, _, err := p.PackSome(ctx, ctx, "", batch, items)
+	return result, err
+}
+
+// packFirst packs what does not stream, and returns the items that do.
+func (p *Packer) packFirst(ctx context.Context, names *ids, batch int, items []Item) (Result, []Item, error) {
 	result := Result{Batch: batch}
 	items = named(items, &result)
-	names := &ids{packer: p, batch: batch}
 	small, bodies, large := p.sort(items)
 	if len(bodies) == 0 && len(large) > 0 || p.Equal && needs(small) > onePart {
 		small, large = nil, items
 	}
 	rest, err := p.packMixed(ctx, names, small, bodies, &result)
-	if err != nil {
-		return Result{}, err
-	}
-	if large = append(large, rest...); len(large) > 0 {
-		if err := p.packLarge(ctx, names, large, &result); err != nil {
-			return Result{}, err
-		}
-	}
-	return result, nil
+	return result, append(large, rest...), err
 }
 
 // sort tells apart what is read into memory, what the store copies and what streams.

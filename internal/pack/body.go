@@ -47,7 +47,7 @@ func (p *Packer) newBody(item Item, steal, piece int64) (*body, error) {
 		return b, err
 	}
 	at, _ := p.Located(*item.Object)
-	b.from = vault.Foreign{Bucket: at.Bucket, Key: at.Key, ETag: at.ETag}
+	b.from = vault.Foreign{Bucket: at.Bucket, Key: at.Key, ETag: at.ETag, Owner: at.Owner}
 	return b, nil
 }
 

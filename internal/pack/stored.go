@@ -116,22 +116,3 @@ func cut(err error) error {
 	}
 	return err
 }
-
-// streamStored streams a stored entry of any size.
-func (p *Packer) streamStored(ctx context.Context, s *stream, e manifest.Entry) (manifest.Entry, error) {
-	key, offset, err := p.place(e)
-	if err != nil {
-		return e, err
-	}
-	body, _, err := p.Vault.Open(ctx, key, offset, e.StoredSize())
-	if err != nil {
-		return e, p.damaged(e, err)
-	}
-	fresh := e
-	fresh.Header, fresh.BodyPlace = manifest.Place{}, nil
-	fresh, err = p.streamKnown(s, body, fresh)
-	if err != nil {
-		err = p.damaged(e, err)
-	}
-	return fresh, err
-}

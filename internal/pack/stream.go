@@ -45,6 +45,7 @@ type stream struct {
 	parts  map[int]vault.Part
 	failed error
 	closed bool
+	kept   bool // a cursor names the upload: another call goes on with it
 }
 
 // heldPart is a part that waits for its header.
@@ -75,8 +76,9 @@ func (s *stream) limit() int {
 
 // mark is a place to roll back to: between two entries.
 type mark struct {
-	number, length int
-	offset         int64
+	Number int   `json:"number"` // of the part under construction
+	Length int   `json:"length"` // of its bytes
+	Offset int64 `json:"offset"` // in the pack
 }
 
 func (s *stream) mark() mark { return mark{s.number, len(s.buffer), s.offset} }
@@ -103,8 +105,8 @@ func (s *stream) begin(header int64) error {
 	return nil
 }
 
-// copy appends a body, showing every piece to saw.
-func (s *stream) copy(body io.Reader, saw func([]byte)) error {
+// copy appends a body until ctx ends, showing every piece to saw.
+func (s *stream) copy(ctx context.Context, body io.Reader, saw func([]byte)) error {
 	for {
 		if len(s.buffer) == s.limit() {
 			if err := s.flush(); err != nil {
@@ -126,7 +128,7 @@ func (s *stream) copy(body io.Reader, saw func([]byte)) error {
 		if err != nil {
 			return err
 		}
-		if err := s.ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return err
 		}
 	}
@@ -159,20 +161,20 @@ func (s *stream) rollBack(m mark) error {
 	if s.failed != nil {
 		return s.failed
 	}
-	held := slices.IndexFunc(s.held, func(part heldPart) bool { return part.number == m.number })
+	held := slices.IndexFunc(s.held, func(part heldPart) bool { return part.number == m.Number })
 	if held >= 0 {
 		s.buffer = s.held[held].bytes
-	} else if s.number != m.number {
+	} else if s.number != m.Number {
 		s.buffer = s.buffer[:0] // the mark lies at the end of a part that was written
-		m.length = 0
-		m.number = s.firstAfter(m.offset)
+		m.Length = 0
+		m.Number = s.firstAfter(m.Offset)
 	}
 	for n := range s.parts {
-		if n >= m.number {
+		if n >= m.Number {
 			delete(s.parts, n)
 		}
 	}
-	s.number, s.buffer, s.offset, s.held, s.open = m.number, s.buffer[:m.length], m.offset, nil, false
+	s.number, s.buffer, s.offset, s.held, s.open = m.Number, s.buffer[:m.Length], m.Offset, nil, false
 	return nil
 }
 
@@ -242,13 +244,18 @@ func (s *stream) failure() error {
 	return s.failed
 }
 
-// close writes what is left and joins the parts. It returns the size and CRC-32 of the pack.
-func (s *stream) close() (int64, uint32, error) {
+// end writes what is left.
+func (s *stream) end() error {
 	if len(s.buffer) > 0 {
 		if err := s.flush(); err != nil {
-			return 0, 0, err
+			return err
 		}
 	}
+	return nil
+}
+
+// close joins the parts, once all is written. It returns the size and CRC-32 of the pack.
+func (s *stream) close() (int64, uint32, error) {
 	s.wait.Wait()
 	if s.failed != nil {
 		return 0, 0, s.failed
@@ -263,16 +270,16 @@ func (s *stream) close() (int64, uint32, error) {
 		size += part.Size
 	}
 	if err := s.vault.Complete(s.ctx, *s.upload, parts, size, crc); err != nil {
-		return 0, 0, err
+		return 0, 0, s.fail(err)
 	}
 	s.closed = true
 	return size, crc, nil
 }
 
-// abort frees the parts of a pack that was not closed.
+// abort frees the parts of a pack that was not closed, and that no other call goes on with.
 func (s *stream) abort() {
 	s.wait.Wait()
-	if s.closed || s.upload == nil {
+	if s.closed || s.kept || s.upload == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), 10*time.Second)

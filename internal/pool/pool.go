@@ -89,7 +89,7 @@ func Open(ctx context.Context, v *vault.Vault, source backup.Source) (*Pool, err
 		if err != nil {
 			return nil, err
 		}
-		id := strings.TrimSuffix(vault.PackID(info.Key), ".json")
+		id := indexID(info.Key)
 		switch {
 		case !isID(id): // not ours
 		case info.Key == vault.Merge(source, id):
@@ -104,6 +104,9 @@ func Open(ctx context.Context, v *vault.Vault, source backup.Source) (*Pool, err
 	p.resolve()
 	return p, nil
 }
+
+// indexID is the id of the merged pack that an index is of; that of the pack where key is a pack's.
+func indexID(key vault.Key) string { return strings.TrimSuffix(vault.PackID(key), ".json") }
 
 func isID(text string) bool {
 	raw, err := hex.DecodeString(text)
@@ -303,21 +306,7 @@ func (p *Pool) Merges(key vault.Key) (Merged, bool) {
 // merged packs, and indexes. It also returns the packs that are named and nowhere to be found, or only with another size
 // or CRC-32 than named (Find still says where): of those the own object is needed, whatever an index says.
 func (p *Pool) Garbage(named map[string]manifest.Pack) (garbage []vault.Info, missing []string) {
-	needed := map[vault.Key]bool{}
-	for id, pack := range named {
-		at, ok := p.spots[id]
-		if !ok || !at.is(pack) {
-			missing = append(missing, id)
-			needed[vault.Pack(p.source, id)] = true
-		}
-		if !ok {
-			continue
-		}
-		needed[at.Key] = true
-		for _, merged := range at.through {
-			needed[vault.Merge(p.source, merged)] = true
-		}
-	}
+	needed, missing := p.needed(named)
 	for _, all := range []map[string]vault.Info{p.objects, p.indexes} {
 		for _, info := range all {
 			if !needed[info.Key] {
@@ -326,6 +315,5 @@ func (p *Pool) Garbage(named map[string]manifest.Pack) (garbage []vault.Info, mi
 		}
 	}
 	slices.SortFunc(garbage, func(a, b vault.Info) int { return cmp.Compare(a.Key, b.Key) })
-	slices.Sort(missing)
 	return garbage, missing
 }

@@ -16,6 +16,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/netguard"
+	"lifeboat/internal/vault"
 )
 
 // Prepare checks what was asked and returns it with its id and its defaults. It writes nothing.
@@ -59,6 +60,7 @@ func (s *Steps) record(ctx context.Context, r events.Restore, origin catalog.Ori
 	if err := s.closeLost(ctx, r, target); err != nil {
 		return err
 	}
+	s.abandon(ctx, r) // of an attempt that was lost
 	if err := s.clear(ctx, r.ID); err != nil {
 		return err
 	}
@@ -82,12 +84,18 @@ func (s *Steps) closeLost(ctx context.Context, r events.Restore, target string) 
 		if err != nil || lost.ID == r.ID || lost.Target != target || lost.Status != backup.InProgress {
 			continue
 		}
+		if live, err := s.live(ctx, lost); live || err != nil {
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if lost.Name != "" {
 			if err := s.catalog().ReleaseName(ctx, target, lost.Name, lost.ID); err != nil {
 				return err
 			}
 		}
-		if err := s.clear(ctx, lost.ID); err != nil {
+		if err := errors.Join(s.clear(ctx, lost.ID), s.throwAway(ctx, lost.ID, lost.Drill)); err != nil {
 			return err
 		}
 		_, err := s.update(ctx, lost.ID, func(record *catalog.Restore) {
@@ -141,11 +149,14 @@ func (s *Steps) complete(ctx context.Context, r events.Restore) (events.Restore,
 	if b := r.To.Bucket; b != nil {
 		words = append(words, b.Endpoint, b.Layout) // which its name doesn't say
 	}
-	if r.To.Drill && r.ID == "" {
-		words = append(words, s.Now().UTC().String()) // each has a target of its own
+	switch {
+	case r.To.ThrowAway() && r.ID == "": // each has a target of its own
+		words = append(words, cmp.Or(r.Execution, s.Now().UTC().String()))
+	case r.To.Drill:
+		words = append(words, "drill") // what it remembers is not what a restore remembers
 	}
 	words = append(words, r.Only...)
-	if r.ID == "" || !r.To.Drill {
+	if r.ID == "" || !r.To.ThrowAway() {
 		r.ID = backup.NewRestoreID(words...)
 	}
 	if r.DryRun { // has a record of its own, and looks at what the restore itself remembers
@@ -160,8 +171,8 @@ func (s *Steps) sensible(r events.Restore) error {
 	if n := count(r.From.Backup != "", r.From.File != "", r.From.URL != ""); n != 1 {
 		return failure.New(failure.Usage, "a restore is from one of backup, file and url; %d of them are given", n)
 	}
-	if n := count(r.To.Target != "", r.To.Folder != "", r.To.Bucket != nil, r.To.Drill); n != 1 {
-		return failure.New(failure.Usage, "a restore goes to one of target, folder, bucket and drill; %d of them are given", n)
+	if n := count(r.To.Target != "", r.To.Folder != "", r.To.Bucket != nil, r.To.ThrowAway()); n != 1 || r.To.Drill && (r.To.Folder != "" || r.To.Bucket != nil) {
+		return failure.New(failure.Usage, "a restore goes to one of target, folder, bucket and drill, or to a target that is there for drills; %d of them are given", n)
 	}
 	switch {
 	case r.Check != CheckFull && r.Check != CheckStored:
@@ -266,10 +277,27 @@ func (s *Steps) free(ctx context.Context, r events.Restore) error {
 
 // clear removes what an earlier attempt planned and put; what the target remembers of it stays.
 func (s *Steps) clear(ctx context.Context, id backup.RestoreID) error {
-	for _, folder := range []string{"plan/", "put/"} {
+	for _, folder := range []string{"plan/", "check/", "put/", "putting/", "results/"} {
 		if err := s.Vault.DeleteAll(ctx, workKey(id, folder)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// live reports whether a drill runs that has a target of its own, and so a lease of its own.
+func (s *Steps) live(ctx context.Context, record catalog.Restore) (bool, error) {
+	if !record.Drill || s.Local || record.Target != drillTarget {
+		return false, nil
+	}
+	lease, there, err := s.catalog().Holder(ctx, catalog.TargetLease(drillLease(record.ID)))
+	return there && s.Now().Before(lease.Expires), err
+}
+
+// throwAway removes what a drill in the functions of AWS has restored.
+func (s *Steps) throwAway(ctx context.Context, id backup.RestoreID, drill bool) error {
+	if !drill || s.Local {
+		return nil
+	}
+	return errors.Join(s.Vault.AbortAll(ctx, vault.Drill(id)), s.Vault.DeleteAll(ctx, vault.Drill(id)))
 }

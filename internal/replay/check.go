@@ -8,6 +8,7 @@ import (
 	"lifeboat/events"
 	"lifeboat/internal/app"
 	"lifeboat/internal/app/files"
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -15,12 +16,25 @@ import (
 )
 
 // check proves what is restored, asks the target what a replay would do, and plans the work. Nothing is written to the
-// target before it has ended well.
+// target before it has ended well. What does not fit into one call goes on in the next one: see proof.go.
 func (s *Steps) check(ctx context.Context, r events.Restore, _ *events.Checked) (events.Checked, done, error) {
 	if over, err := s.ended(ctx, r); over || err != nil {
-		return events.Checked{Done: true, Stop: true, Plan: events.Plan{Few: []events.Batch{}}}, done{over: true}, err
+		return events.Checked{Done: true, Stop: true, Plan: noPlan()}, done{over: true}, err
 	}
-	answer, d, err := s.prepared(ctx, r)
+	working, limit := s.limited(ctx)
+	defer limit.stop()
+	p, err := s.proofSoFar(ctx, r, limit)
+	if err != nil {
+		return events.Checked{}, done{}, err
+	}
+	answer, d, err := s.prepared(working, r, p)
+	switch {
+	case err == nil:
+	case limit.paused(ctx, working):
+		return s.pause(ctx, p)
+	default:
+		err = errors.Join(err, p.keep(ctx)) // another attempt of this call goes on with it
+	}
 	if kind := failure.KindOf(err); err != nil && (kind == failure.Corrupt || kind == failure.Invalid) {
 		err = errors.Join(err, s.forget(ctx, r)) // or the next attempt would find the same again
 	}
@@ -36,7 +50,9 @@ func (s *Steps) ended(ctx context.Context, r events.Restore) (bool, error) {
 	return err == nil && record.Status.Good(), err
 }
 
-func (s *Steps) prepared(ctx context.Context, r events.Restore) (events.Checked, done, error) {
+func noPlan() events.Plan { return events.Plan{Few: []events.Batch{}} }
+
+func (s *Steps) prepared(ctx context.Context, r events.Restore, known *proof) (events.Checked, done, error) {
 	only, err := files.ParseGlobs(r.Only)
 	if err != nil {
 		return events.Checked{}, done{}, err
@@ -53,7 +69,7 @@ func (s *Steps) prepared(ctx context.Context, r events.Restore) (events.Checked,
 	if err != nil {
 		return events.Checked{}, done{}, err
 	}
-	p := &planner{steps: s, restore: r, subject: b, place: place, only: only, file: planFile{Use: use, Kind: b.about.Kind}, signature: signature}
+	p := &planner{steps: s, restore: r, subject: b, place: place, only: only, file: planFile{Use: use, Kind: b.about.Kind}, signature: signature, proof: known}
 	defer p.end()
 	undo, err := s.ready(ctx, r, place) // what it refuses is said now, not after an hour of checking
 	if err != nil {
@@ -91,6 +107,10 @@ func (s *Steps) proven(ctx context.Context, p *planner, all amount) (events.Chec
 	if err := s.prove(ctx, p, all); err != nil {
 		return events.Checked{}, done{}, err
 	}
+	if p.proof.late() {
+		p.proof.limit.stop() // the rest gets a call of its own
+		return events.Checked{}, done{}, errPause
+	}
 	if err := mayRestore(p.subject, p.signature, r); err != nil { // the check may have found another kind, or other signers
 		return events.Checked{}, done{}, err
 	}
@@ -118,7 +138,8 @@ func (s *Steps) proven(ctx context.Context, p *planner, all amount) (events.Chec
 	if p.file.Use == fromArchive {
 		words = checkWords[CheckFull]
 	}
-	d := done{all.entries, all.bytes, fmt.Sprintf("%s, %s; %s to be written, %s", words, p.signature, plain.Number(p.file.Items), plain.Size(p.file.Bytes)), r.DryRun}
+	shown := p.proof.Shown
+	d := done{all.entries - shown.Entries, all.bytes - shown.Bytes, fmt.Sprintf("%s, %s; %s to be written, %s", words, p.signature, plain.Number(p.file.Items), plain.Size(p.file.Bytes)), r.DryRun}
 	return events.Checked{Done: true, Offset: all.entries, Stop: r.DryRun, Plan: plan}, d, nil
 }
 
@@ -153,9 +174,26 @@ func (s *Steps) checked(ctx context.Context, p *planner) error {
 		return err
 	}
 	if r.DryRun {
-		return s.tidy(ctx, r)
+		return errors.Join(s.reread(ctx, p), s.tidy(ctx, r))
 	}
 	return notes{s.Vault, r.ID}.Put(ctx, noteBegan, s.machine())
+}
+
+// reread keeps in the record of a backup what the dry run of a drill has proven: that every byte is there. Drills on one
+// machine say nothing but what they have restored.
+func (s *Steps) reread(ctx context.Context, p *planner) error {
+	r := p.restore
+	if !r.To.Drill || s.Local && r.To.ThrowAway() || r.Check != CheckFull || r.From.Backup == "" || p.file.Use != fromPacks || p.signature != manifest.Authenticated {
+		return nil
+	}
+	_, err := s.catalog().Update(ctx, p.subject.record.Source, p.subject.record.ID, func(b *catalog.Record) error {
+		if backup.ReRead.Better(b.Proof) {
+			b.Proof = backup.ReRead
+		}
+		b.Proven = s.Now().UTC()
+		return nil
+	})
+	return err
 }
 
 // findings are what is to be said of a restore before its first write.

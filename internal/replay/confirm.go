@@ -162,8 +162,8 @@ func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
 
 // tidy removes what only the restore needed. What the target remembers stays.
 func (s *Steps) tidy(ctx context.Context, r events.Restore) error {
-	if r.To.Drill || r.DryRun { // there is nothing to remember
-		return errors.Join(s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
+	if r.To.ThrowAway() || r.DryRun { // there is nothing to remember
+		return errors.Join(s.throwAway(ctx, r.ID, r.To.ThrowAway() && !r.DryRun), s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
 	}
 	return errors.Join(s.clear(ctx, r.ID), s.forget(ctx, r), s.forgetURL(ctx, r))
 }

@@ -19,3 +19,20 @@ func (s *Steps) Checked(ctx context.Context, r events.Restore) error {
 	_, _, err := s.check(ctx, r, nil)
 	return err
 }
+
+// Until has the work of every call end when stop is called, as before a deadline; late: what follows the check gets a call of its own.
+func (s *Steps) Until(begin func(stop func()) (late bool)) {
+	s.until = func(ctx context.Context) (context.Context, limit) {
+		working, cancel := context.WithCancelCause(ctx)
+		stop := func() { cancel(errPause) }
+		late := begin(stop)
+		return working, limit{late: func() bool { return late }, stop: stop}
+	}
+}
+
+// OneAtATime has a batch do its units one after the other.
+func OneAtATime(t *testing.T) {
+	before := underWay
+	underWay = 1
+	t.Cleanup(func() { underWay = before })
+}

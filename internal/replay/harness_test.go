@@ -482,7 +482,7 @@ func (t targets) Name(to events.To) (string, error) {
 }
 
 func (t targets) Open(ctx context.Context, id backup.RestoreID, to events.To, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
-	if to.Target == "" && !to.Drill {
+	if to.Target == "" && (!to.Drill || t.Targets.Drills != nil) {
 		return t.Targets.Open(ctx, id, to, from, wishes)
 	}
 	kind := t.app.kind
@@ -606,7 +606,7 @@ func (w *world) engine(s *replay.Steps) *machine.Engine {
 func (w *world) leftovers() {
 	w.Helper()
 	for _, key := range w.Keys(w) {
-		for _, part := range []string{"/leases/", "/plan/", "/put/"} {
+		for _, part := range []string{"/leases/", "/plan/", "/check/", "/put/", "/putting/", "/results/"} {
 			if strings.Contains(key, part) {
 				w.Errorf("left behind: %s", key)
 			}

@@ -103,14 +103,9 @@ func TestLargePlan(t *testing.T) {
 	}
 	lines := 0
 	for batch := range batches(t, s, r.ID) {
-		err := s.units(t.Context(), r.ID, batch, func(_ context.Context, u restore.Unit) error {
-			countLines.Lock()
-			defer countLines.Unlock()
-			lines += len(u.Items)
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
+		whole, err := s.units(t.Context(), nil, batch, &putting{restore: r.ID}, lineCounter{n: &lines})
+		if err != nil || !whole {
+			t.Fatal(whole, err)
 		}
 	}
 	if lines != n {
@@ -119,6 +114,19 @@ func TestLargePlan(t *testing.T) {
 }
 
 var countLines sync.Mutex
+
+// lineCounter counts the entries that it is to write.
+type lineCounter struct {
+	restore.Destination
+	n *int
+}
+
+func (c lineCounter) Do(_ context.Context, u restore.Unit) error {
+	countLines.Lock()
+	defer countLines.Unlock()
+	*c.n += len(u.Items)
+	return nil
+}
 
 // batches reads the list of a plan of many.
 func batches(t *testing.T, s *Steps, id backup.RestoreID) iter.Seq[events.Batch] {

@@ -3,10 +3,31 @@ package replay
 import (
 	"context"
 
+	"lifeboat/events"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 )
+
+// tell is notify for what the input of a workflow named: one that a person or a schedule started has no id there. It is
+// asked so only once the execution has ended, perhaps before the restore is closed.
+func (s *Steps) tell(ctx context.Context, r events.Restore) error {
+	if r.ID != "" {
+		return s.notify(ctx, r.ID)
+	}
+	whole, _, err := s.complete(ctx, r)
+	if err != nil {
+		if failure.KindOf(err) == failure.Transient {
+			return err
+		}
+		return nil // what the input named was refused: nothing began, and nobody is told but who asked
+	}
+	record, err := s.catalog().Restore(ctx, whole.ID)
+	if err == nil && record.Status == backup.InProgress {
+		return failure.New(failure.Transient, "the restore is not closed yet")
+	}
+	return s.notify(ctx, whole.ID)
+}
 
 // notify tells people how the restore ended, and writes into the record whom it told.
 func (s *Steps) notify(ctx context.Context, id backup.RestoreID) error {

@@ -34,6 +34,10 @@ type planner struct {
 	file    planFile
 	cast    *app.Forecast
 
+	passing int64 // bytes of the units that no store copies
+
+	proof *proof // what was proven before, and is now
+
 	unwritten restore.Result // entries whose names the target cannot have
 
 	signature manifest.Authenticity // as the last look at the seal found it
@@ -137,6 +141,7 @@ var (
 const (
 	copyShare  = 64
 	fewBatches = 40
+	fewBytes   = 160 << 30 // that pass through the process: each call of an inline Map adds to the workflow's own history
 )
 
 // write divides what goes to the target's files into batches and stores the plan.
@@ -166,12 +171,12 @@ func (p *planner) write(ctx context.Context) (events.Plan, error) {
 		return events.Plan{}, err
 	}
 	plan := events.Plan{Few: []events.Batch{}, Bucket: s.Vault.Bucket()}
-	if len(batches) <= fewBatches {
+	if len(batches) <= fewBatches && p.passing <= fewBytes {
 		plan.Few = append(plan.Few, batches...)
 		return plan, nil
 	}
 	list := workKey(r.ID, "plan/batches.jsonl")
-	plan.Many, plan.List = true, string(list)
+	plan.Many, plan.List, plan.Results = true, string(list), string(workKey(r.ID, "results"))
 	out := s.Vault.NewWriter(ctx, list, vault.Always())
 	for _, b := range batches {
 		if err := writeLine(out, b); err != nil {
@@ -224,7 +229,7 @@ func (p *planner) units(ctx context.Context, to restore.Destination) ([]events.B
 		if u.Copy {
 			weight += u.Length / copyShare
 		} else {
-			weight += u.Length
+			weight, p.passing = weight+u.Length, p.passing+u.Length
 		}
 		items += int64(len(u.Items))
 		if weight >= batchBytes || items >= batchItems || out.n-begun >= batchPlan {

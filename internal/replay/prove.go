@@ -45,6 +45,9 @@ func (s *Steps) sealed(ctx context.Context, r events.Restore, use string) (*subj
 		return nil, "", amount{}, err
 	}
 	signature, all, err := b.signature(ctx, s.Trusted)
+	if err == nil {
+		err = s.authentic(ctx, b)
+	}
 	if err != nil {
 		b.end()
 		return nil, "", all, wrong(b, err)
@@ -64,7 +67,7 @@ func wrong(b *subject, err error) error {
 func mayRestore(b *subject, signature manifest.Authenticity, r events.Restore) error {
 	application := r.To.Target != ""
 	switch {
-	case signature == manifest.Authenticated, r.Trust, r.To.Drill:
+	case signature == manifest.Authenticated, r.Trust, r.To.ThrowAway():
 		return nil
 	case b.about.Kind == "linkding" && b.foreign != nil && !application: // its own check proves it
 		return nil
@@ -87,12 +90,17 @@ func mayRestore(b *subject, signature manifest.Authenticity, r events.Restore) e
 func (s *Steps) prove(ctx context.Context, p *planner, all amount) error {
 	b, r := p.subject, p.restore
 	if b.foreign != nil {
+		at, err := p.proof.of(ctx, b, p.file.Use)
+		if err != nil {
+			return err
+		}
 		s.phase("check", all.entries, all.bytes)
-		err := b.foreign.Check(ctx, s.add)
+		s.add(at.done())
+		err = b.foreign.CheckFrom(ctx, &at.Foreign, s.add)
 		b.learn()
 		return err
 	}
-	report, err := s.verified(ctx, r, b, p.file.Use, all)
+	report, err := s.verified(ctx, p, b, p.file.Use, all)
 	if err != nil {
 		return err
 	}
@@ -105,18 +113,27 @@ func (s *Steps) prove(ctx context.Context, p *planner, all amount) error {
 	}
 	archive, err := s.open(ctx, r, fromArchive)
 	if err != nil {
+		if passing(err) {
+			return err
+		}
 		return s.damaged(ctx, r, b, report)
 	}
-	again, err := s.verified(ctx, r, archive, fromArchive, all)
+	again, err := s.verified(ctx, p, archive, fromArchive, all)
 	if err != nil || !again.OK || archive.isOf(b.record) != nil {
 		archive.end()
-		if failure.KindOf(err) == failure.Canceled && err != nil {
+		if passing(err) {
 			return err
 		}
 		return s.damaged(ctx, r, b, report)
 	}
 	p.spare, p.subject, p.file.Use, p.signature = archive, archive, fromArchive, again.Signature
 	return nil
+}
+
+// passing reports whether an error says nothing of what was to be read.
+func passing(err error) bool {
+	kind := failure.KindOf(err)
+	return err != nil && (kind == failure.Canceled || kind == failure.Transient)
 }
 
 // isOf refuses an archive that is not the one of the backup whose name it has in the vault.
@@ -127,13 +144,18 @@ func (b *subject) isOf(record catalog.Record) error {
 	return nil
 }
 
-func (s *Steps) verified(ctx context.Context, r events.Restore, b *subject, use string, all amount) (verify.Report, error) {
-	if r.Check == CheckStored && use == fromPacks {
+func (s *Steps) verified(ctx context.Context, p *planner, b *subject, use string, all amount) (verify.Report, error) {
+	if p.restore.Check == CheckStored && use == fromPacks {
 		s.phase("check", 0, 0)
 		return restore.Stored(ctx, s.Vault, b.pool, b.image, s.Trusted, s.add)
 	}
+	at, err := p.proof.of(ctx, b, use)
+	if err != nil {
+		return verify.Report{}, err
+	}
 	s.phase("check", all.entries, all.bytes)
-	return verify.Whole(ctx, b.image, verify.Options{Trusted: s.Trusted, Progress: s.add})
+	s.add(at.done())
+	return verify.Whole(ctx, b.image, verify.Options{Trusted: s.Trusted, Progress: s.add, State: &at.Own})
 }
 
 // damaged writes into the record what is wrong with the backup.

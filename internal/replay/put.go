@@ -47,59 +47,79 @@ func writeLine(out io.Writer, v any) error {
 }
 
 // underWay is how many units a batch works on at a time; the destination bounds what they hold in memory.
-const underWay = 16
+var underWay = 16
 
-// put writes one batch of files to the target. Those that are there with the right bytes are left alone.
-func (s *Steps) put(ctx context.Context, r events.Restore, batch *events.Batch) (map[string]int, done, error) {
+// put writes one batch of files to the target. Those that are there with the right bytes are left alone. What does not
+// fit into one call goes on in the next one: see putting.go.
+func (s *Steps) put(ctx context.Context, r events.Restore, batch *events.Batch) (events.Copied, done, error) {
 	if batch == nil {
-		return nil, done{}, failure.New(failure.Usage, "the step put needs a batch")
+		return events.Copied{}, done{}, failure.New(failure.Usage, "the step put needs a batch")
 	}
+	working, limit := s.limited(ctx)
+	defer limit.stop()
 	b, place, only, err := s.reopen(ctx, r)
 	if err != nil {
-		return nil, done{}, err
+		return events.Copied{}, done{}, err
 	}
 	defer b.end()
 	defer place.Close()
 	to, err := s.destination(ctx, r, b, place, nil, only)
 	if err != nil {
-		return nil, done{}, err
+		return events.Copied{}, done{}, err
 	}
 	if to == nil {
-		return nil, done{}, failure.New(failure.Internal, "there are files to put, and no place for them")
+		return events.Copied{}, done{}, failure.New(failure.Internal, "there are files to put, and no place for them")
 	}
 	defer to.Close()
-	if batch.Batch == 0 {
+	p, err := s.puttingSoFar(ctx, r.ID, batch.Batch, limit)
+	if err != nil {
+		return events.Copied{}, done{}, err
+	}
+	if batch.Batch == 0 && !p.goesOn {
 		s.phase("restore", b.plan.Items, b.plan.Bytes)
 	}
-	if err := s.units(ctx, r.ID, *batch, to.Do); err != nil {
-		return nil, done{}, err
+	whole, err := s.units(ctx, working.Done(), *batch, p, to)
+	if err != nil {
+		return events.Copied{}, done{}, errors.Join(err, p.keepUploads(ctx))
 	}
-	result, err := s.result(ctx, r.ID, batch.Batch, to.Result())
-	d := done{items: int64(result.Written), bytes: result.Bytes}
-	return map[string]int{"batch": batch.Batch}, d, err
+	now := to.Result()
+	d := done{items: int64(now.Written), bytes: now.Bytes}
+	p.Result.Add(now)
+	if !whole {
+		return events.Copied{Batch: batch.Batch}, d, p.pause(ctx)
+	}
+	return events.Copied{Batch: batch.Batch, Done: true}, d, s.result(ctx, r.ID, p)
 }
 
-// units reads the units of a batch, all at once since doing them may take an hour, and does each.
-func (s *Steps) units(ctx context.Context, id backup.RestoreID, batch events.Batch, do func(context.Context, restore.Unit) error) error {
-	data, err := s.planned(ctx, id, batch)
+// units reads the units of a batch, all at once since doing them may take an hour, and does each. It reports whether the
+// batch is done as a whole: when stop is closed, no more units are begun.
+func (s *Steps) units(ctx context.Context, stop <-chan struct{}, batch events.Batch, p *putting, to restore.Destination) (whole bool, err error) {
+	data, err := s.planned(ctx, p.restore, batch)
 	if err != nil {
-		return err
+		return false, err
 	}
-	group, working := errgroup.WithContext(ctx)
+	group, under := errgroup.WithContext(ctx)
 	group.SetLimit(underWay)
 	var bad error
+	n := 0
 	for line := range bytes.Lines(data) {
+		k := n
+		n++
+		if p.is(k) {
+			continue
+		}
 		var u restore.Unit
 		if err := json.Unmarshal(line, &u); err != nil {
 			bad = failure.New(failure.Corrupt, "read the plan of the restore: %w", err)
 			break
 		}
-		if working.Err() != nil {
+		if under.Err() != nil {
 			break
 		}
-		group.Go(func() error { return do(working, u) })
+		group.Go(func() error { return p.unit(under, stop, k, u, to) })
 	}
-	return errors.Join(group.Wait(), bad, ctx.Err())
+	err = errors.Join(group.Wait(), bad, ctx.Err())
+	return p.all(n), err
 }
 
 // planned reads the part of the plan that a batch is.
@@ -112,23 +132,24 @@ func (s *Steps) planned(ctx context.Context, id backup.RestoreID, batch events.B
 	return io.ReadAll(body)
 }
 
-// result stores what became of a batch. What an earlier call of this attempt has written counts as written, and not as
-// found there.
-func (s *Steps) result(ctx context.Context, id backup.RestoreID, batch int, r restore.Result) (restore.Result, error) {
-	key := workKey(id, fmt.Sprintf("put/%d.json", batch))
-	var before restore.Result
-	_, err := s.Vault.GetJSON(ctx, key, &before)
-	switch {
-	case err == nil:
+// result stores what became of a batch. What an earlier put of it in this attempt has written counts as written, and not
+// as found there.
+func (s *Steps) result(ctx context.Context, id backup.RestoreID, p *putting) error {
+	r, before := p.Result, p.Before
+	if before != nil {
 		existing := min(r.Existing, before.Existing)
 		r.Written, r.Existing = r.Written+r.Existing-existing, existing
 		r.Bytes += before.Bytes
 		r.Spliced, r.SplicedBytes = min(r.Spliced+before.Spliced, r.Written), r.SplicedBytes+before.SplicedBytes
-	case failure.KindOf(err) != failure.NotFound:
-		return r, err
 	}
-	_, err = s.Vault.PutJSON(ctx, key, r, vault.Always())
-	return r, err
+	if _, err := s.Vault.PutJSON(ctx, resultKey(id, p.batch), r, vault.Always()); err != nil {
+		return err
+	}
+	return p.forget(ctx)
+}
+
+func resultKey(id backup.RestoreID, batch int) vault.Key {
+	return workKey(id, fmt.Sprintf("put/%d.json", batch))
 }
 
 // results sums up all batches.

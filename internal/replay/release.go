@@ -45,5 +45,7 @@ func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status,
 		}
 		err = errors.Join(err, nameErr)
 	}
+	s.abandon(ctx, r)
+	err = errors.Join(err, s.throwAway(ctx, r.ID, r.To.ThrowAway()))
 	return errors.Join(err, s.clear(ctx, r.ID), s.forgetURL(ctx, r), s.free(ctx, r))
 }

@@ -3,7 +3,8 @@
 //	begin.go → fetch.go (from a URL) → check.go → reserve.go → put.go → apply.go (replay) → confirm.go → notify.go;
 //	release.go after any failure
 //
-// What check rests on is beside it: subject.go opens what is restored, prove.go proves it, plan.go divides the work.
+// What check rests on is beside it: subject.go opens what is restored, prove.go proves it, proof.go keeps what is proven
+// where that takes several calls, plan.go divides the work. limit.go says when a call has to end.
 //
 // A step takes a reference and returns a reference. Nothing is written to the target before check has read or proven
 // every byte. Every step may be repeated, at any point of its work, by another process: files that are there with the
@@ -16,7 +17,10 @@
 //	plan/batches.jsonl   one events.Batch a line, for the Map of many
 //	plan/plan.json       planFile
 //	plan/folders.jsonl   the directories and their names in the target
+//	check/proof          what is proven so far: see proof.go
 //	put/<n>.json         restore.Result: what became of batch n
+//	putting/<n>.json     how far batch n is, where it takes several calls: see putting.go
+//	results/             what Step Functions writes of the answers of a Map of many; nobody reads it
 //	notes/<name>.json    what the target remembers, across attempts; some are of this package (notes.go)
 //
 // All but the notes go with the attempt.
@@ -47,9 +51,10 @@ import (
 type Steps struct {
 	Vault    *vault.Vault
 	Targets  Targets
-	Trusted  []ed25519.PublicKey // whose signatures count as ours
-	Fetch    fetch.Options       // what a URL may be
-	Local    bool                // files and folders of this machine may be named
+	Trusted  []ed25519.PublicKey    // whose signatures count as ours
+	MAC      manifest.Authenticator // checks the manifests that have a MAC; nil: their signatures are enough
+	Fetch    fetch.Options          // what a URL may be
+	Local    bool                   // files and folders of this machine may be named
 	Notifier Notifier
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -57,6 +62,8 @@ type Steps struct {
 	Version  string                   // of this program
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
+
+	until func(ctx context.Context) (context.Context, limit) // for tests: instead of the deadline of a call
 }
 
 // Targets opens what a restore writes to.
@@ -154,7 +161,7 @@ func known(function string, request events.RestoreRequest) error {
 	if !found {
 		return failure.New(failure.Usage, "the function %s has no step %q of a restore", function, request.Step)
 	}
-	if request.Restore.ID == "" && (request.Step == "begin" || request.Step == "release") {
+	if request.Restore.ID == "" && (request.Step == "begin" || request.Step == "release" || request.Step == "notify-restore") {
 		return nil
 	}
 	_, err := backup.ParseRestoreID(string(request.Restore.ID))
@@ -189,7 +196,7 @@ func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer a
 		r.Restore.Execution = cmp.Or(r.Restore.Execution, r.Execution)
 		answer, err = struct{}{}, s.release(ctx, r.Restore, r.Error)
 	default:
-		answer, err = struct{}{}, s.notify(ctx, r.Restore.ID)
+		answer, err = struct{}{}, s.tell(ctx, r.Restore)
 	}
 	return answer, d, err
 }
@@ -248,8 +255,16 @@ func (s *Steps) lease(r events.Restore) catalog.Lease {
 // leaseOf returns what the restore holds while it works: its target.
 func (s *Steps) leaseOf(r events.Restore) (backup.Source, error) {
 	name, err := s.Targets.Name(r.To)
+	if r.To.ThrowAway() && !s.Local { // several drills may run at a time
+		name = drillLease(r.ID)
+	}
 	return catalog.TargetLease(name), err
 }
+
+// drillTarget is what Targets calls every throw-away target.
+const drillTarget = "drill"
+
+func drillLease(id backup.RestoreID) string { return drillTarget + " " + string(id) }
 
 // keepLease renews the lease of the target while a step works.
 func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (working context.Context, stop func()) {

@@ -25,19 +25,20 @@ import (
 // subject is what is restored, open for reading: a backup in the vault, or an archive in a file or in the vault's
 // incoming/, of lifeboat or of another program.
 type subject struct {
-	about   Backup
-	path    string           // of a file; "" of what lies in the vault
-	id      backup.ID        // "" of an archive of another program
-	image   verify.Image     // nil for an archive of another program
-	foreign *foreign.Archive // nil for one of lifeboat
-	plain   bool             // its files are taken as they are, whatever it is an archive of
-	record  catalog.Record   // of a backup in the vault
-	pool    *pool.Pool       // of a backup that is read from its packs
-	entries func(ctx context.Context) iter.Seq2[manifest.Entry, error]
-	bytes   func() restore.Bytes // for one pass over entries
-	close   func()
-	name    string   // for people
-	plan    planFile // of a restore that goes on
+	about    Backup
+	path     string           // of a file; "" of what lies in the vault
+	incoming vault.Key        // of what was fetched
+	id       backup.ID        // "" of an archive of another program
+	image    verify.Image     // nil for an archive of another program
+	foreign  *foreign.Archive // nil for one of lifeboat
+	plain    bool             // its files are taken as they are, whatever it is an archive of
+	record   catalog.Record   // of a backup in the vault
+	pool     *pool.Pool       // of a backup that is read from its packs
+	entries  func(ctx context.Context) iter.Seq2[manifest.Entry, error]
+	bytes    func() restore.Bytes // for one pass over entries
+	close    func()
+	name     string   // for people
+	plan     planFile // of a restore that goes on
 
 	mutex  sync.Mutex
 	cursor *cursor
@@ -211,7 +212,7 @@ func (s *Steps) openIncoming(ctx context.Context, id backup.RestoreID, plain boo
 	if err != nil {
 		return nil, err
 	}
-	b := &subject{close: func() {}, name: "what was fetched"}
+	b := &subject{close: func() {}, name: "what was fetched", incoming: key}
 	image, own := verify.OpenObject(ctx, s.Vault, key, info.Size)
 	if own == nil {
 		b.bytes = func() restore.Bytes { return restore.ArchiveBytes(s.Vault, key, info.Size) }

@@ -3,6 +3,7 @@ package restore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"strings"
 	"sync"
@@ -21,6 +22,8 @@ type BucketOptions struct {
 	Client  *s3.Client // whose principal writes the target and, where objects are to be copied, reads the vault
 	Bucket  string
 	Prefix  string // with or without "/" at its end
+	Role    string // that the client has assumed, so that no store copies for it; "": none
+	Owner   string // the account that the client names as the bucket's; "": none
 	Kind    string // of the source of the backup
 	Layout  Layout
 	Objects bool                   // leave the documents out
@@ -88,6 +91,8 @@ func (t *BucketTarget) From(source Bytes) {
 		t.streams = "the bytes come from a file"
 	case !source.Vault.SameStore(aws.ToString(t.o.Client.Options().BaseEndpoint)):
 		t.streams = "the vault lies in another store"
+	case t.o.Role != "":
+		t.streams = "the bucket is reached as " + t.o.Role + ", and a store copies only what one principal reaches on both sides"
 	case source.Vault.EqualParts():
 		t.streams = "the store cannot join what it copies"
 	}
@@ -111,14 +116,6 @@ func (t *BucketTarget) Wants(e manifest.Entry) bool {
 func (t *BucketTarget) Restore(ctx context.Context, entries iter.Seq2[manifest.Entry, error]) (Result, error) {
 	err := t.all(ctx, t.Plan(entries), t.Do)
 	return t.Result(), err
-}
-
-// Do does one unit. An error concerns more than its objects.
-func (t *BucketTarget) Do(ctx context.Context, u Unit) error {
-	if u.Large {
-		return t.large(ctx, u)
-	}
-	return t.small(ctx, u, t)
 }
 
 // Finish has nothing to do: an object is finished when it has its name.
@@ -154,6 +151,9 @@ func (t *BucketTarget) fault(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
+	if refused, ok := vault.RoleFault(err); ok { // nobody has looked at the bucket
+		return fmt.Errorf(format+": %w", append(args, refused)...)
+	}
 	err = vault.Fault(err, format, args...)
 	kind := failure.KindOf(err)
 	switch kind {
@@ -161,13 +161,21 @@ func (t *BucketTarget) fault(err error, format string, args ...any) error {
 		return failure.New(kind, "there is no bucket %s: %w", t.o.Bucket, err).WithHint("create the bucket, or correct --to and --endpoint")
 	case failure.Denied:
 		return failure.New(kind, "%s may not be written with these credentials: %w", t, err).
-			WithHint("they need s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on its objects, and s3:ListBucket on the bucket")
+			WithHint("they need s3:PutObject, s3:GetObject and s3:AbortMultipartUpload on its objects, and s3:ListBucket on the bucket%s", t.o.whose())
 	case failure.Exhausted:
 		return failure.New(kind, "%w", err).WithHint("free some space there, then run the same command again: it goes on with what is missing")
 	case failure.Transient:
 		return failure.New(kind, "%w", err).WithHint("check that the store can be reached, then run the same command again: it goes on with what is missing")
 	}
 	return err
+}
+
+// whose is the rest of a hint about a bucket that refuses: S3 says the same of another owner.
+func (o BucketOptions) whose() string {
+	if o.Owner == "" {
+		return ""
+	}
+	return "; check owner (" + o.Owner + ") too, the account that the bucket must belong to"
 }
 
 // cleanUpTime bounds what is done after a cancellation.

@@ -82,6 +82,7 @@ func mixed(t testing.TB) *archivetest.Backup {
 
 // scene is a backup in a vault and an empty bucket of the same store.
 type scene struct {
+	parts int64 // that inCalls has written
 	*testing.T
 	vault, target *vaulttest.Store
 	backup        *archivetest.Backup

@@ -2,10 +2,12 @@ package restore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"lifeboat/internal/archive"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
@@ -20,14 +23,19 @@ import (
 )
 
 // large does an object by itself: the store copies it, or it streams.
-func (t *BucketTarget) large(ctx context.Context, u Unit) error {
+func (t *BucketTarget) large(ctx context.Context, u Unit, w *writing) error {
 	i := u.Items[0]
-	if there, err := t.there(ctx, u.Fresh, i); there || err != nil {
-		return err
+	if w.at == nil {
+		if there, err := t.there(ctx, u.Fresh, i); there || err != nil {
+			return err
+		}
 	}
 	distrust := false
-	if u.Copy && t.streaming() == "" {
-		o, verdict, err := t.splice(ctx, u)
+	if copies := u.Copy && t.streaming() == ""; w.at != nil && w.at.Spliced != copies {
+		t.Abandon(ctx, *w.at) // it was begun the other way
+		w.at = nil
+	} else if copies {
+		o, verdict, err := t.splice(ctx, u, w)
 		if err != nil || verdict == copied {
 			if err != nil {
 				return t.settle(i, o, err)
@@ -38,7 +46,7 @@ func (t *BucketTarget) large(ctx context.Context, u Unit) error {
 		}
 		distrust = verdict == differs
 	}
-	o, err := t.streamed(ctx, u)
+	o, err := t.streamed(ctx, u, w)
 	if err == nil && distrust {
 		t.stream("the store returns wrong checksums of what it copies")
 	}
@@ -63,13 +71,21 @@ const (
 )
 
 // splice has the store copy an object. What it copied of one that does not become whole is given up.
-func (t *BucketTarget) splice(ctx context.Context, u Unit) (outcome, verdict, error) {
+func (t *BucketTarget) splice(ctx context.Context, u Unit, w *writing) (outcome, verdict, error) {
 	i := u.Items[0]
-	id, err := t.begin(ctx, i)
-	if err != nil {
-		return 0, declined, err
+	if w.at == nil {
+		id, err := t.begin(ctx, i)
+		if err != nil {
+			return 0, declined, err
+		}
+		w.at = &Upload{Key: i.Key, ID: id, Spliced: true}
 	}
-	parts, v, err := t.copyParts(ctx, u, id)
+	id := w.at.ID
+	parts, v, err := t.copyParts(ctx, u, w)
+	if err != nil && w.keeps(err) {
+		return 0, v, err
+	}
+	w.at = nil
 	if err != nil || v != copied {
 		t.abort(ctx, i, id)
 		return 0, v, err
@@ -81,49 +97,72 @@ func (t *BucketTarget) splice(ctx context.Context, u Unit) (outcome, verdict, er
 	switch {
 	case failure.KindOf(err) == failure.Corrupt && err != nil:
 		return 0, differs, nil
+	case gone(err):
+		return 0, copied, err
 	case code(err) == "ConditionalRequestConflict": // every part would have to be copied again
 		return 0, declined, nil
 	}
 	return o, copied, err
 }
 
-// copyParts copies every part, several at a time, and holds their checksums against the entry's.
-func (t *BucketTarget) copyParts(ctx context.Context, u Unit, id string) ([]types.CompletedPart, verdict, error) {
+// copyParts copies every part that is not there yet, several at a time, and holds their checksums against the entry's.
+func (t *BucketTarget) copyParts(ctx context.Context, u Unit, w *writing) ([]types.CompletedPart, verdict, error) {
 	n := max(1, min(u.Length/t.o.Piece, vault.MaxParts), (u.Length+vault.MaxPart-1)/vault.MaxPart)
-	parts, crcs := make([]types.CompletedPart, n), make([]uint32, n)
 	start := func(k int64) int64 { return u.Length/n*k + min(k, u.Length%n) }
+	if int64(len(w.at.Parts)) != n { // none is there, or they were divided in another way
+		w.at.Parts = make([]Part, n)
+	}
+	done := w.at.Parts
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mutex sync.Mutex
 	var group sync.WaitGroup
 	var shown int64
+	var stopped error
 	for k := range n {
+		if done[k].ETag != "" {
+			continue
+		}
 		if !acquire(inner, copyPlaces) {
+			break
+		}
+		if w.stopped() { // what is under way ends first
+			stopped = errStopped
+			<-copyPlaces
 			break
 		}
 		group.Go(func() {
 			defer func() { <-copyPlaces }()
-			part, crc, err := t.copyPart(inner, u, id, int32(k+1), start(k), start(k+1)-start(k))
+			part, err := t.copyPart(inner, u, w.at.ID, int32(k+1), start(k), start(k+1)-start(k))
 			if err != nil {
 				cancel(err)
 				return
 			}
-			parts[k], crcs[k] = part, crc
 			mutex.Lock()
+			done[k] = part
 			shown += start(k+1) - start(k)
 			mutex.Unlock()
 			t.progress(0, start(k+1)-start(k))
 		})
 	}
 	group.Wait()
-	if err := context.Cause(inner); err != nil {
+	if err := cmp.Or(context.Cause(inner), stopped); err != nil {
+		if w.keeps(err) {
+			return nil, declined, err
+		}
 		t.progress(0, -shown)
+		if gone(err) {
+			return nil, declined, err
+		}
 		v, err := t.refused(err)
 		return nil, v, err
 	}
 	var sum uint32
+	parts := make([]types.CompletedPart, n)
 	for k := range n {
-		sum = zipfmt.CombineCRC(sum, crcs[k], start(k+1)-start(k))
+		crc, _ := vault.DecodeCRC(done[k].CRC32)
+		sum = zipfmt.CombineCRC(sum, crc, start(k+1)-start(k))
+		parts[k] = done[k].completed(int32(k + 1))
 	}
 	if manifest.CRC(sum) != u.Items[0].Entry.CRC32 {
 		t.progress(0, -shown)
@@ -135,9 +174,9 @@ func (t *BucketTarget) copyParts(ctx context.Context, u Unit, id string) ([]type
 // errNoCRC says that a store returns no checksum of what it copies.
 var errNoCRC = failure.New(failure.Invalid, "the store returns no checksum of what it copies")
 
-func (t *BucketTarget) copyPart(ctx context.Context, u Unit, id string, number int32, from, length int64) (types.CompletedPart, uint32, error) {
+func (t *BucketTarget) copyPart(ctx context.Context, u Unit, id string, number int32, from, length int64) (Part, error) {
 	if err := ctx.Err(); err != nil {
-		return types.CompletedPart{}, 0, err
+		return Part{}, err
 	}
 	ctx, stop := patient(ctx) // a part that arrives after its upload was given up stays for ever
 	defer stop()
@@ -146,18 +185,19 @@ func (t *BucketTarget) copyPart(ctx context.Context, u Unit, id string, number i
 		Bucket: &t.o.Bucket, Key: &u.Items[0].Key, UploadId: &id, PartNumber: &number,
 		CopySource:      new(t.source.Vault.Bucket() + "/" + (&url.URL{Path: string(u.From.Key)}).EscapedPath()),
 		CopySourceRange: new(fmt.Sprintf("bytes=%d-%d", first, first+length-1)),
+
+		ExpectedSourceBucketOwner: t.source.Vault.ExpectedOwner(),
 	})
 	if err != nil {
-		return types.CompletedPart{}, 0, vault.Fault(err, "have the store copy %s", u.Items[0].Key)
+		return Part{}, vault.Fault(err, "have the store copy %s", u.Items[0].Key)
 	}
 	if out.CopyPartResult == nil {
-		return types.CompletedPart{}, 0, errNoCRC
+		return Part{}, errNoCRC
 	}
-	crc, ok := vault.DecodeCRC(aws.ToString(out.CopyPartResult.ChecksumCRC32))
-	if !ok {
-		return types.CompletedPart{}, 0, errNoCRC
+	if _, ok := vault.DecodeCRC(aws.ToString(out.CopyPartResult.ChecksumCRC32)); !ok {
+		return Part{}, errNoCRC
 	}
-	return types.CompletedPart{PartNumber: &number, ETag: out.CopyPartResult.ETag, ChecksumCRC32: out.CopyPartResult.ChecksumCRC32}, crc, nil
+	return Part{ETag: aws.ToString(out.CopyPartResult.ETag), CRC32: aws.ToString(out.CopyPartResult.ChecksumCRC32)}, nil
 }
 
 // refused weighs why the store did not copy: for good, for this object only, or for a reason that ends the restore.
@@ -241,22 +281,31 @@ func (t *BucketTarget) abort(ctx context.Context, i Item, id string) {
 }
 
 // streamed reads an object and writes it, in parts where it is larger than one. It is checked before it gets its name.
-func (t *BucketTarget) streamed(ctx context.Context, u Unit) (outcome, error) {
+// Where a part of it is written already, a stored one is read from there on, and one that is compressed from its
+// beginning.
+func (t *BucketTarget) streamed(ctx context.Context, u Unit, w *writing) (outcome, error) {
 	if !acquire(ctx, windowPlaces) {
 		return 0, ctx.Err()
 	}
 	defer func() { <-windowPlaces }()
 	i := u.Items[0]
-	body, err := t.source.open(ctx, u.From, u.Length)
-	if err != nil {
-		return 0, err
+	s := &partWriter{target: t, item: i, size: partSize(i.Entry.Size), w: w}
+	from, length, begun := u.From, u.Length, (*archive.Begun)(nil)
+	if w.at != nil && w.at.Read != nil {
+		begun = w.at.Read
+		from.Offset, length = from.Offset+begun.Read, length-begun.Read
+	} else if w.at != nil {
+		s.skip = len(w.at.Parts)
 	}
-	defer body.Close()
-	s := &partWriter{target: t, item: i, size: partSize(i.Entry.Size)}
-	err = t.source.check(i.Entry, body, func(content io.Reader) error { return s.fill(ctx, content) })
+	body, err := t.source.open(ctx, from, length)
+	if err == nil {
+		defer body.Close()
+		err = t.source.check(i.Entry, body, begun, func(content io.Reader) error { return s.fill(ctx, content) })
+	}
 	if err != nil {
-		if s.upload != "" {
-			t.abort(ctx, i, s.upload)
+		if w.at != nil && !w.keeps(err) {
+			t.abort(ctx, i, w.at.ID)
+			w.at = nil
 		}
 		return 0, err
 	}
@@ -274,12 +323,12 @@ type partWriter struct {
 	target *BucketTarget
 	item   Item
 	size   int64 // of a part
+	skip   int   // parts at the beginning that are written already
 	buffer []byte
-	upload string
-	parts  []types.CompletedPart
+	w      *writing
 }
 
-// fill writes every full part. An error is the target's: one of the content is for who checks it.
+// fill writes every full part. An error is the target's, or errStopped: one of the content is for who checks it.
 func (s *partWriter) fill(ctx context.Context, content io.Reader) error {
 	s.buffer = make([]byte, 0, min(s.size, s.item.Entry.Size+1))
 	for {
@@ -288,42 +337,74 @@ func (s *partWriter) fill(ctx context.Context, content io.Reader) error {
 		if err != nil {
 			return nil
 		}
-		if err := s.flush(ctx); err != nil {
+		if err := s.full(ctx, content); err != nil {
 			return err
+		}
+		s.buffer = s.buffer[:0]
+		if s.w.stopped() {
+			return errStopped
 		}
 	}
 }
 
-func (s *partWriter) flush(ctx context.Context) error {
-	var err error
-	if s.upload == "" {
-		if s.upload, err = s.target.begin(ctx, s.item); err != nil {
-			return err
-		}
+// full writes a full part, and keeps how much of the content was read by then.
+func (s *partWriter) full(ctx context.Context, content io.Reader) error {
+	if s.skip > 0 {
+		s.skip--
+		return nil
 	}
-	number := new(int32(len(s.parts) + 1))
+	part, err := s.flush(ctx)
+	if err != nil {
+		return err
+	}
+	s.w.at.Parts = append(s.w.at.Parts, part)
+	if s.item.Entry.Deflated == nil {
+		s.w.at.Read, _ = archive.ReadSoFar(content)
+	}
+	return nil
+}
+
+func (s *partWriter) flush(ctx context.Context) (Part, error) {
+	if s.w.at == nil {
+		id, err := s.target.begin(ctx, s.item)
+		if err != nil {
+			return Part{}, err
+		}
+		s.w.at = &Upload{Key: s.item.Key, ID: id}
+	}
+	number := new(int32(len(s.w.at.Parts) + 1))
 	out, err := s.target.o.Client.UploadPart(ctx, &s3.UploadPartInput{
-		Bucket: &s.target.o.Bucket, Key: &s.item.Key, UploadId: &s.upload, PartNumber: number, Body: bytes.NewReader(s.buffer),
+		Bucket: &s.target.o.Bucket, Key: &s.item.Key, UploadId: &s.w.at.ID, PartNumber: number, Body: bytes.NewReader(s.buffer),
 		ContentLength: new(int64(len(s.buffer))), ChecksumAlgorithm: types.ChecksumAlgorithmCrc32,
 	})
 	if err != nil {
-		return s.target.fault(err, "write part %d of %s", *number, s.item.Key)
+		return Part{}, s.target.fault(err, "write part %d of %s", *number, s.item.Key)
 	}
-	s.parts = append(s.parts, types.CompletedPart{PartNumber: number, ETag: out.ETag, ChecksumCRC32: out.ChecksumCRC32})
-	s.buffer = s.buffer[:0]
-	return nil
+	return Part{ETag: aws.ToString(out.ETag), CRC32: aws.ToString(out.ChecksumCRC32)}, nil
 }
 
 // close gives the object its name.
 func (s *partWriter) close(ctx context.Context) (outcome, error) {
-	if s.upload == "" {
+	if s.w.at == nil {
 		return s.target.put(ctx, s.item, s.buffer)
 	}
+	parts := s.w.at.Parts
 	if len(s.buffer) > 0 {
-		if err := s.flush(ctx); err != nil {
-			s.target.abort(ctx, s.item, s.upload)
+		last, err := s.flush(ctx)
+		if err != nil {
+			if !s.w.keeps(err) {
+				s.target.abort(ctx, s.item, s.w.at.ID)
+				s.w.at = nil
+			}
 			return 0, err
 		}
+		parts = append(slices.Clone(parts), last)
 	}
-	return s.target.complete(ctx, s.item, s.upload, s.parts, wrote)
+	id := s.w.at.ID
+	s.w.at = nil // from here on it is whole, or it is given up
+	all := make([]types.CompletedPart, len(parts))
+	for k, part := range parts {
+		all[k] = part.completed(int32(k + 1))
+	}
+	return s.target.complete(ctx, s.item, id, all, wrote)
 }

@@ -244,7 +244,7 @@ func (t *FolderTarget) large(ctx context.Context, u Unit) error {
 			return err
 		}
 		defer body.Close()
-		return t.source.check(i.Entry, body, func(content io.Reader) error {
+		return t.source.check(i.Entry, body, nil, func(content io.Reader) error {
 			from := &source{r: content}
 			_, err := io.Copy(shower{out, &shown, t.progress}, from)
 			if from.err != nil { // the check says it

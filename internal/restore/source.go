@@ -126,7 +126,7 @@ func (b Bytes) whole(e manifest.Entry, stored []byte) ([]byte, error) {
 	if e.Deflated != nil {
 		var content bytes.Buffer
 		content.Grow(int(min(e.Size, inflatedSize)) + bytes.MinRead)
-		err := b.check(e, bytes.NewReader(stored), func(r io.Reader) error {
+		err := b.check(e, bytes.NewReader(stored), nil, func(r io.Reader) error {
 			_, _ = content.ReadFrom(r) // the check says what is wrong with it
 			return nil
 		})
@@ -144,13 +144,13 @@ func (b Bytes) whole(e manifest.Entry, stored []byte) ([]byte, error) {
 }
 
 // check checks the content of an entry while it is read from its body: Corrupt if it is not what the manifest says.
-// Another error is that of read, or concerns more than this entry.
-func (b Bytes) check(e manifest.Entry, body io.Reader, read func(io.Reader) error) error {
+// Another error is that of read, or concerns more than this entry. body and what read gets begin where before ends.
+func (b Bytes) check(e manifest.Entry, body io.Reader, before *archive.Begun, read func(io.Reader) error) error {
 	if b.Foreign && e.Deflated != nil { // taken for a stored entry, whose body is what comes out of the inflater
 		body = io.LimitReader(flate.NewReader(body), e.Size+1)
 		e.Deflated = nil
 	}
-	problem, err := archive.Content(e, body, func(_ manifest.Entry, content io.Reader) error { return read(content) })
+	problem, _, err := archive.ContentFrom(e, body, func(_ manifest.Entry, content io.Reader) error { return read(content) }, before)
 	if err == nil && problem != "" {
 		err = failure.New(failure.Corrupt, "%s", problem)
 	}

@@ -13,6 +13,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/vault"
 )
 
@@ -29,6 +30,7 @@ type Options struct {
 	Now    bool                     // packs that nobody needs go at once, without Grace
 	DryRun bool                     // of pruning: says what would go, and writes nothing
 	Clock  func() time.Time         // nil: the system's
+	MAC    manifest.Authenticator   // checks the manifests that have one; nil: their digests are enough
 
 	// ExpireArchive reports whether the archive of a good backup has had its time; nil keeps all.
 	ExpireArchive func(catalog.Record) bool
@@ -45,8 +47,11 @@ func (o Options) now() time.Time {
 // holds the source's lease; Conflict when another run holds it, also the backup's own, or may go on. Repeated after an
 // interruption it does the rest; of a backup that is gone there is nothing to do. Where it is not known what the other
 // backups need no pack goes, and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses
-// to delete. Of a record that cannot be read, which is removed like any other, Source and ID are enough.
+// to delete. A backup whose lock has not ended is Denied; packs that are locked for longer than it stay until theirs ends. Of a record that cannot be read, which is removed like any other, Source and ID are enough.
 func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
+	if err := mayDelete(record, o.now()); err != nil {
+		return Freed{}, err
+	}
 	c := catalog.New(v)
 	var freed Freed
 	err := holding(ctx, v, record.Source, "delete-"+record.ID, o, func(ctx context.Context) error {
@@ -103,7 +108,7 @@ func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record cata
 	if err := v.AbortAll(ctx, uploads...); err != nil { // of a run that was stopped; the lease says that none is under way
 		return Freed{}, err
 	}
-	freed, err := sweep{vault: v, source: record.Source, except: record.ID, now: o.now(), atOnce: o.Now}.run(ctx)
+	freed, err := sweep{vault: v, source: record.Source, except: record.ID, now: o.now(), atOnce: o.Now, mac: o.MAC}.run(ctx)
 	if err != nil && !o.Now && unknown(err) {
 		freed.Kept, err = err, nil
 	}

@@ -177,7 +177,7 @@ func (w *world) failAt(n int, after bool) *atomic.Int64 {
 // TestInterrupted fails at each call of the vault, before and after it took effect, and repeats the command.
 func TestInterrupted(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		for n := 1; ; n++ {
+		for n := range vaulttest.Calls(after) {
 			w := newWorld(t)
 			calls := w.failAt(n, after)
 			_, err := w.delete("aaaaaa")

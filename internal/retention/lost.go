@@ -35,7 +35,7 @@ func closeLost(ctx context.Context, v *vault.Vault, source backup.Source, except
 		case r.Status != backup.Failed || !working[r.ID]:
 			continue
 		}
-		err = clean(ctx, v, source, r.ID)
+		err = clean(ctx, v, source, r.ID, o.now())
 		switch {
 		case err != nil && failure.KindOf(err) == failure.Denied:
 			refused++
@@ -81,16 +81,16 @@ func workFiles(ctx context.Context, v *vault.Vault, source backup.Source) (map[b
 // clean removes what a failed run has made: its archive, its lists, the packs that nobody else names, and last its work
 // files, so that a cleaning which was interrupted is seen. Packs stay where it is not known who needs them, and uploads
 // of packs, which do not tell whose they are: a later prune finds both.
-func clean(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) error {
+func clean(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID, now time.Time) error {
 	for _, prefix := range []vault.Key{vault.ArchiveFiles(source, id), vault.VolumeLists(source, id)} {
 		if err := v.DeleteAll(ctx, prefix); err != nil {
 			return err
 		}
 	}
-	if err := v.DeleteKeys(ctx, []vault.Key{vault.Manifest(source, id), vault.Seal(source, id)}); err != nil {
+	if err := v.DeleteKeys(ctx, []vault.Key{vault.Manifest(source, id), vault.Seal(source, id), vault.MAC(source, id)}); err != nil {
 		return err
 	}
-	err := Free(ctx, v, source, id)
+	err := Free(ctx, v, source, id, now)
 	if err != nil && failure.KindOf(err) != failure.Conflict && !unknown(err) {
 		return err
 	}

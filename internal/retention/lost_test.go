@@ -10,6 +10,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/retention"
 	"lifeboat/internal/vault"
 )
@@ -102,7 +103,7 @@ func TestKilled(t *testing.T) {
 // TestKilledInterrupted fails at each call, before and after it took effect: the next prune does the rest.
 func TestKilledInterrupted(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		for n := 1; ; n++ {
+		for n := range vaulttest.Calls(after) {
 			w := newWorld(t)
 			w.kill(time.Now().Add(-25 * time.Hour))
 			calls := w.failAt(n, after)
@@ -136,7 +137,7 @@ func TestDeleteUnreadable(t *testing.T) {
 	}
 	for _, now := range []bool{false, true} {
 		for _, after := range []bool{false, true} {
-			for n := 1; ; n++ {
+			for n := range vaulttest.Calls(after) {
 				w := newWorld(t)
 				r := damage(w, "{")
 				o := w.at(0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,7 +25,7 @@ type need struct {
 // named reads all manifests of a source but that of the run except. Where one of them cannot be read, or is not the one
 // that its record names, nothing is known of its packs: that is an error, and nothing may go. So is a run that works or
 // was stopped: it may go on, and name any pack. A backup that is being deleted needs nothing any more.
-func named(ctx context.Context, v *vault.Vault, source backup.Source, except backup.ID) (need, error) {
+func named(ctx context.Context, v *vault.Vault, source backup.Source, except backup.ID, mac manifest.Authenticator) (need, error) {
 	var records []catalog.Record
 	for r, err := range catalog.New(v).All(ctx, source) {
 		switch {
@@ -47,6 +48,9 @@ func named(ctx context.Context, v *vault.Vault, source backup.Source, except bac
 	for _, r := range records {
 		group.Go(func() error {
 			packs, err := packs(groupCtx, v, r)
+			if err == nil {
+				err = catalog.New(v).Authentic(groupCtx, mac, r, r.Manifest.SHA256, r.Manifest.Entries)
+			}
 			if err != nil {
 				return failure.New(failure.KindOf(err), "find out which packs backup %s needs: %w", r.ID, err).
 					WithHint("`lifeboat verify %s` says what is wrong with it; once it is deleted, what nobody else needs can go", r.ID)
@@ -99,19 +103,26 @@ func packs(ctx context.Context, v *vault.Vault, record catalog.Record) (map[stri
 }
 
 // Free deletes at once the packs that a run wrote and that no manifest of its source names: what a failed run packed
-// would take space for nobody. The caller holds the source's lease, or knows that nobody does. Where another run may go
+// would take space for nobody. What is locked at the time stays. The caller holds the source's lease, or knows that nobody does. Where another run may go
 // on, or a manifest cannot be read, none goes: that is an error.
-func Free(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) error {
+func Free(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID, now time.Time) error {
 	written, err := pack.Written(ctx, v, source, id)
 	if err != nil || len(written) == 0 {
 		return err
 	}
-	all, err := named(ctx, v, source, id)
+	all, err := named(ctx, v, source, id, nil)
+	if err != nil {
+		return err
+	}
+	locks, err := catalog.New(v).Locks(ctx, source)
 	if err != nil {
 		return err
 	}
 	for unnamed := range written {
 		if _, needed := all.packs[unnamed]; needed {
+			continue
+		}
+		if locks.Until(vault.Pack(source, unnamed)).After(now) { // a sweep finds it when the lock has ended
 			continue
 		}
 		if err := v.Delete(ctx, vault.Pack(source, unnamed)); err != nil {

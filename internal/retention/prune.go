@@ -87,7 +87,7 @@ func prune(ctx context.Context, v *vault.Vault, source backup.Source, o Options,
 	if err := abortOld(ctx, v, source, o, pruned); err != nil || !look {
 		return err
 	}
-	freed, err := sweep{vault: v, source: source, now: o.now(), atOnce: o.Now, dry: o.DryRun}.run(ctx)
+	freed, err := sweep{vault: v, source: source, now: o.now(), atOnce: o.Now, dry: o.DryRun, mac: o.MAC}.run(ctx)
 	freed.Refused += pruned.Refused
 	mayGoOn := failure.KindOf(err) == failure.Conflict && !errors.Is(context.Cause(ctx), catalog.ErrLeaseLost)
 	if err != nil && (mayGoOn || unknown(err)) {
@@ -114,6 +114,8 @@ func expire(ctx context.Context, v *vault.Vault, source backup.Source, o Options
 		case !record.Status.Good():
 			continue
 		case record.Archive.Key == "": // an earlier prune was stopped, or the making of an archive
+		case o.now().Before(record.Archive.LockedUntil): // it was to be kept longer when it was made
+			continue
 		case o.ExpireArchive == nil || !o.ExpireArchive(record):
 			continue
 		}

@@ -98,7 +98,7 @@ func TestExpire(t *testing.T) {
 // gone, and the next prune does the rest.
 func TestExpireInterrupted(t *testing.T) {
 	for _, after := range []bool{false, true} {
-		for n := 1; ; n++ {
+		for n := range vaulttest.Calls(after) {
 			w := newWorld(t)
 			w.addArchives()
 			o := w.at(0)
@@ -282,13 +282,13 @@ func TestFree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := retention.Free(t.Context(), w.Vault, "photos", id); failure.KindOf(err) != failure.Corrupt || !w.has(stray) {
+	if err := retention.Free(t.Context(), w.Vault, "photos", id, time.Now()); failure.KindOf(err) != failure.Corrupt || !w.has(stray) {
 		t.Errorf("a manifest cannot be read: %v", err)
 	}
 	if _, err = w.Put(t.Context(), vault.Manifest("photos", w.records["bbbbbb"].ID), good, vault.IfMatch(etag)); err != nil {
 		t.Fatal(err)
 	}
-	if err := retention.Free(t.Context(), w.Vault, "photos", id); err != nil || w.has(stray) || !w.has(w.shared) {
+	if err := retention.Free(t.Context(), w.Vault, "photos", id, time.Now()); err != nil || w.has(stray) || !w.has(w.shared) {
 		t.Errorf("%v, stray: %v, shared: %v", err, w.has(stray), w.has(w.shared))
 	}
 }

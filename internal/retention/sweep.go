@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 )
@@ -31,6 +33,9 @@ type Freed struct {
 	CondemnedBytes int64     // of them and of indexes
 	Due            time.Time // when the last of them may go
 
+	Locked      int       // of those that are condemned: packs that stay until their locks end
+	LockedUntil time.Time // when the last of these locks ends
+
 	// Kept is why nothing of the pool was looked at: nil after a whole sweep.
 	Kept error
 }
@@ -46,12 +51,15 @@ type condemned struct {
 	Key   vault.Key `json:"key"`
 	Bytes int64     `json:"bytes"`
 	Since time.Time `json:"since"`
+	// Locked is when its lock ends, where it had one when it was looked at last.
+	Locked time.Time `json:"locked,omitzero"`
 }
 
 const condemnedFormat = 1
 
 // sweep collects the garbage of a pool, in two phases. What no manifest needs is condemned: written down, with the time.
-// A sweep that finds it still unneeded after Grace deletes it; what became needed again is pardoned. The caller holds
+// A sweep that finds it still unneeded after Grace deletes it; what became needed again is pardoned. What is locked stays
+// until its lock has ended: a bucket that keeps versions would hide it, no more. The caller holds
 // the source's lease, so that no run can count on what is about to go: a run that reuses a pack either has sealed its
 // manifest, which is read here, or was stopped, and then nothing goes.
 type sweep struct {
@@ -61,10 +69,11 @@ type sweep struct {
 	now    time.Time
 	atOnce bool // without Grace
 	dry    bool // only says what would happen
+	mac    manifest.Authenticator
 }
 
 func (s sweep) run(ctx context.Context) (Freed, error) {
-	all, err := named(ctx, s.vault, s.source, s.except)
+	all, err := named(ctx, s.vault, s.source, s.except, s.mac)
 	if err != nil {
 		return Freed{}, err
 	}
@@ -90,31 +99,51 @@ func (s sweep) run(ctx context.Context) (Freed, error) {
 	if err != nil {
 		return Freed{}, err
 	}
-	since := map[vault.Key]time.Time{}
-	for _, c := range file.Objects {
-		since[c.Key] = c.Since
+	locks, err := catalog.New(s.vault).Locks(ctx, s.source)
+	if err != nil {
+		return Freed{}, err
 	}
-	var due, waiting []condemned
-	for _, info := range garbage {
-		c := condemned{info.Key, info.Size, since[info.Key]}
-		if c.Since.IsZero() || info.Modified.After(c.Since) { // it is another object, or was written again
-			c.Since = s.now.Round(0).UTC()
-		}
-		if s.atOnce || !s.now.Before(c.Since.Add(Grace)) {
-			due = append(due, c)
-		} else {
-			waiting = append(waiting, c)
-		}
+	due, waiting, err := s.unlocked(ctx, locks, s.judge(garbage, file.Objects, locks))
+	if err != nil {
+		return Freed{}, err
 	}
 	freed, waiting, err := s.carryOut(ctx, p, due, waiting)
 	if err != nil || s.dry {
 		return freed, err
 	}
 	if len(waiting) == 0 && len(all.packs) == 0 { // nothing of the source is left
+		if err := catalog.New(s.vault).ForgetLocks(ctx, locks); err != nil {
+			return freed, err
+		}
 		return freed, s.forget(ctx, etag)
 	}
 	return freed, s.write(ctx, waiting, etag)
 }
+
+// judge tells what may go from what waits: for the end of its time, or of its lock.
+func (s sweep) judge(garbage []vault.Info, before []condemned, locks catalog.Locks) (all verdict) {
+	known := map[vault.Key]condemned{}
+	for _, c := range before {
+		known[c.Key] = c
+	}
+	for _, info := range garbage {
+		c := condemned{info.Key, info.Size, known[info.Key].Since, locks.Until(info.Key)}
+		if c.Since.IsZero() || info.Modified.After(c.Since) { // it is another object, or was written again
+			c.Since = s.now.Round(0).UTC()
+		} else if was := known[info.Key].Locked; was.After(c.Locked) {
+			c.Locked = was
+		}
+		if !s.now.Before(c.due()) || s.atOnce && !s.now.Before(c.Locked) {
+			all.due = append(all.due, c)
+		} else {
+			all.waiting = append(all.waiting, c)
+		}
+	}
+	return all
+}
+
+// verdict is what may go, and what waits.
+type verdict struct{ due, waiting []condemned }
 
 // carryOut deletes what is due, and returns what waits then.
 func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condemned) (Freed, []condemned, error) {
@@ -133,8 +162,14 @@ func (s sweep) carryOut(ctx context.Context, p *pool.Pool, due, waiting []condem
 	for _, c := range waiting {
 		freed.Condemned += c.packs()
 		freed.CondemnedBytes += c.Bytes
-		if at := c.Since.Add(Grace); at.After(freed.Due) {
+		if at := c.due(); at.After(freed.Due) {
 			freed.Due = at
+		}
+		if c.Locked.After(s.now) {
+			freed.Locked += c.packs()
+			if c.Locked.After(freed.LockedUntil) {
+				freed.LockedUntil = c.Locked
+			}
 		}
 	}
 	return freed, waiting, nil
@@ -263,7 +298,7 @@ func (s sweep) worthIt(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, c := range file.Objects {
-		if !s.now.Before(c.Since.Add(Grace)) {
+		if !s.now.Before(c.due()) {
 			return true, nil
 		}
 	}

@@ -448,7 +448,7 @@ func TestSweepInterrupted(t *testing.T) {
 	want := undisturbed.Keys(t)
 	for _, phase := range []time.Duration{0, 25 * time.Hour} {
 		for _, after := range []bool{false, true} {
-			for n := 1; ; n++ {
+			for n := range vaulttest.Calls(after) {
 				w := prepare()
 				if phase > 0 {
 					w.prune(0)
@@ -483,13 +483,16 @@ func TestSweepInterrupted(t *testing.T) {
 // TestSchedule makes random backups, deletions, merges and sweeps, and holds the vault against a model: every backup that
 // was not deleted verifies and has its bytes, and at the end nothing is left that nobody needs.
 func TestSchedule(t *testing.T) {
-	deadline := time.Now().Add(12 * time.Second)
-	for seed := uint64(1); time.Now().Before(deadline) && seed <= 6 && !t.Failed(); seed++ {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { schedule(t, rand.New(rand.NewPCG(seed, 7)), deadline) })
+	seeds := uint64(4)
+	if testing.Short() {
+		seeds = 1
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint("seed ", seed+1), func(t *testing.T) { schedule(t, rand.New(rand.NewPCG(seed+1, 7))) })
 	}
 }
 
-func schedule(t *testing.T, random *rand.Rand, deadline time.Time) {
+func schedule(t *testing.T, random *rand.Rand) {
 	w := newWorld(t)
 	for _, letters := range []string{"aaaaaa", "bbbbbb"} {
 		if _, err := w.delete(letters); err != nil {
@@ -521,7 +524,7 @@ func schedule(t *testing.T, random *rand.Rand, deadline time.Time) {
 		w.storeReusing(alive[letters])
 	}
 	backUp()
-	for step := 0; step < 16 && time.Now().Before(deadline); step++ {
+	for range 16 {
 		what := random.IntN(6)
 		switch {
 		case what < 2:

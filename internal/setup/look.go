@@ -34,7 +34,7 @@ func (t *Targets) Prober(c config.Target) (func(context.Context) (string, error)
 // LookAt looks at the place where the files of a target go: a folder that must be there and take a file, which is removed
 // again, or a bucket, which must list. A folder that a restore would make by itself is no error but a hint.
 func LookAt(ctx context.Context, c config.Target) (message, hint string, err error) {
-	there, err := targetDatasource(ctx, c.Datasource)
+	there, err := targetDatasource(ctx, c.Name, c.Datasource)
 	if err != nil {
 		return "", "", err
 	}

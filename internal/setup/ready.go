@@ -13,6 +13,7 @@ import (
 
 	"lifeboat/internal/failure"
 	"lifeboat/internal/restore"
+	"lifeboat/internal/vault"
 )
 
 // readyFolder says early what would be said late: that a folder is not empty, or may not be written. It makes the
@@ -72,11 +73,15 @@ func inaccessible(name string, err error) error {
 // credentialTime bounds the search for credentials: off AWS, the SDK waits for a service that is not there.
 const credentialTime = 20 * time.Second
 
-// Credentialed is Denied where nothing gives credentials for a store.
+// Credentialed is Denied where nothing gives credentials for a store, or a role is not to be had, whose error says why.
 func Credentialed(ctx context.Context, client *s3.Client, hint string) error {
 	limited, cancel := context.WithTimeout(ctx, credentialTime)
 	defer cancel()
-	if _, err := client.Options().Credentials.Retrieve(limited); err != nil && ctx.Err() == nil {
+	_, err := client.Options().Credentials.Retrieve(limited)
+	if refused, ok := vault.RoleFault(err); ok && ctx.Err() == nil {
+		return refused
+	}
+	if err != nil && ctx.Err() == nil {
 		return failure.New(failure.Denied, "there are no credentials for the store: neither options nor the environment nor a profile or role give any").
 			WithHint("%s", hint)
 	}

@@ -91,7 +91,7 @@ func (s *Sources) makeZipline(ctx context.Context, c config.Source) (app.Source,
 	if err != nil {
 		return nil, err
 	}
-	data, err := Datasource(ctx, c.Datasource)
+	data, err := Datasource(ctx, string(c.Name), c.Datasource)
 	if err != nil {
 		return nil, err
 	}
@@ -105,35 +105,36 @@ func makeFiles(ctx context.Context, c config.Source) (app.Source, error) {
 	options := files.Options{Path: c.Datasource.Folder, Include: c.Include, Exclude: c.Exclude}
 	if c.Datasource.Bucket != nil {
 		var err error
-		if options.Bucket, err = bucket(ctx, *c.Datasource.Bucket); err != nil {
+		if options.Bucket, err = bucket(ctx, string(c.Name), *c.Datasource.Bucket); err != nil {
 			return nil, err
 		}
 	}
 	return files.New(options)
 }
 
-// Datasource opens the place where an application keeps its files.
-func Datasource(ctx context.Context, l config.Location) (datasource.Datasource, error) {
+// Datasource opens the place where an application keeps its files. The name is the application's, for the logs of whom a
+// bucket belongs to.
+func Datasource(ctx context.Context, name string, l config.Location) (datasource.Datasource, error) {
 	if l.Bucket == nil {
 		return datasource.NewFolder(l.Folder, nil), nil
 	}
-	return bucket(ctx, *l.Bucket)
+	return bucket(ctx, name, *l.Bucket)
 }
 
 // targetDatasource is Datasource for the place of a target, whose errors say so.
-func targetDatasource(ctx context.Context, l config.Location) (datasource.Datasource, error) {
+func targetDatasource(ctx context.Context, name string, l config.Location) (datasource.Datasource, error) {
 	if l.Bucket == nil {
 		return datasource.NewFolder(l.Folder, nil).OfTarget(), nil
 	}
-	b, err := bucket(ctx, *l.Bucket)
+	b, err := bucket(ctx, name, *l.Bucket)
 	if err != nil {
 		return nil, err
 	}
 	return b.OfTarget(), nil
 }
 
-func bucket(ctx context.Context, b config.Bucket) (*datasource.Bucket, error) {
-	store, err := Store(b)
+func bucket(ctx context.Context, name string, b config.Bucket) (*datasource.Bucket, error) {
+	store, err := storeOf(name, b)
 	if err != nil {
 		return nil, err
 	}
@@ -141,16 +142,29 @@ func bucket(ctx context.Context, b config.Bucket) (*datasource.Bucket, error) {
 	if err != nil {
 		return nil, err
 	}
-	return datasource.NewBucket(client, b.Name, b.Prefix), nil
+	return datasource.NewBucket(client, b.Name, b.Prefix).As(datasource.Access{Role: b.Role, Owner: b.Owner}), nil
+}
+
+// storeOf is Store for the bucket of a source or target, whose name the logs of the other account then show.
+func storeOf(name string, b config.Bucket) (vault.Store, error) {
+	store, err := Store(b)
+	store.Role.Session = "lifeboat-" + name // 64 characters at most; a name has 40
+	return store, err
 }
 
 // Store resolves how to reach a bucket.
 func Store(b config.Bucket) (vault.Store, error) {
-	store := vault.Store{Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile}
+	store := vault.Store{Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile, Owner: b.Owner}
+	store.Role = vault.Role{ARN: b.Role, Session: "lifeboat"}
+	var err error
+	if b.ExternalID != "" {
+		if store.Role.ExternalID, err = b.ExternalID.Resolve(); err != nil {
+			return store, err
+		}
+	}
 	if b.AccessKey == "" {
 		return store, nil
 	}
-	var err error
 	if store.AccessKey, err = b.AccessKey.Resolve(); err != nil {
 		return store, err
 	}

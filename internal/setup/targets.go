@@ -32,6 +32,7 @@ import (
 type Targets struct {
 	Config  *config.Config
 	Zipline zipline.TargetOptions // what the configuration doesn't say: time-outs, client, clock
+	Drills  *vault.Vault          // whose prefix drills/ throw-away targets lie below; nil: in a folder of this machine
 
 	mutex  sync.Mutex
 	drills map[backup.RestoreID]*drill
@@ -40,7 +41,7 @@ type Targets struct {
 // Name implements replay.Targets.
 func (t *Targets) Name(to events.To) (string, error) {
 	switch {
-	case to.Drill:
+	case to.ThrowAway():
 		return "drill", nil
 	case to.Folder != "":
 		folder := filepath.Clean(to.Folder)
@@ -64,14 +65,16 @@ func bucketOf(b events.Bucket) config.Bucket {
 // Open implements replay.Targets.
 func (t *Targets) Open(ctx context.Context, id backup.RestoreID, to events.To, from replay.Backup, wishes app.Wishes) (replay.Place, error) {
 	switch {
-	case to.Drill:
+	case to.ThrowAway() && t.Drills != nil:
+		return t.openPrefix(id, from), PlainWishes(wishes)
+	case to.ThrowAway():
 		return t.openDrill(ctx, id, from)
 	case to.Folder != "":
 		return plainFolder(filepath.Join(to.Folder, wishes.Name), from), PlainWishes(wishes)
 	case to.Bucket != nil:
 		b := bucketOf(*to.Bucket)
 		b.Prefix = strings.Trim(b.Prefix+"/"+wishes.Name, "/")
-		return plainBucket(ctx, t.intoBucket(t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), PlainWishes(wishes)
+		return plainBucket(ctx, t.intoBucket("restore", t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), PlainWishes(wishes)
 	}
 	c, err := t.Config.Target(to.Target)
 	if err != nil {
@@ -131,13 +134,13 @@ func (t *Targets) openTarget(ctx context.Context, c config.Target, from replay.B
 		place.App, err = linkding.NewTarget(linkding.TargetOptions{Data: c.Datasource.Folder})
 	case "files":
 		var there datasource.Datasource
-		if there, err = targetDatasource(ctx, c.Datasource); err == nil {
+		if there, err = targetDatasource(ctx, c.Name, c.Datasource); err == nil {
 			place.App, err = files.NewTarget(files.TargetOptions{Place: there, Folder: c.Datasource.Folder})
 		}
 	default:
 		err = failure.New(failure.Usage, "targets of kind %s are not served yet", c.Kind)
 	}
-	place.Put = t.into(c.Datasource, from)
+	place.Put = t.into(c, from)
 	if folder := c.Datasource.Folder; folder != "" { // it may be made, and goes again if nothing comes of it
 		place.Ready = func(bool) (func(), error) { return readyFolder(folder, true) }
 	}
@@ -149,13 +152,13 @@ func (t *Targets) openZipline(ctx context.Context, c config.Target, from replay.
 	if err != nil {
 		return replay.Place{}, err
 	}
-	there, err := targetDatasource(ctx, c.Datasource)
+	there, err := targetDatasource(ctx, c.Name, c.Datasource)
 	if err != nil {
 		return replay.Place{}, err
 	}
 	options := t.Zipline
 	options.URL, options.Token, options.Datasource = c.URL, token, there
-	return ziplinePlace(options, t.into(c.Datasource, from), wishes)
+	return ziplinePlace(options, t.into(c, from), wishes)
 }
 
 // ziplinePlace is a Zipline that a backup of all of it, or of a folder, is replayed into.
@@ -174,10 +177,11 @@ func ziplinePlace(options zipline.TargetOptions, put putter, wishes app.Wishes) 
 // putter opens where the files of a restore go.
 type putter = func(ctx context.Context, f replay.Files) (restore.Destination, error)
 
-// into puts files into an application's datasource, which may hold others.
-func (t *Targets) into(l config.Location, from replay.Backup) putter {
+// into puts files into a target's datasource, which may hold others.
+func (t *Targets) into(c config.Target, from replay.Backup) putter {
+	l := c.Datasource
 	if l.Bucket != nil {
-		return t.intoBucket(*l.Bucket, from.Kind, "")
+		return t.intoBucket(c.Name, *l.Bucket, from.Kind, "")
 	}
 	put := intoFolder(l.Folder, from)
 	return func(ctx context.Context, f replay.Files) (restore.Destination, error) {
@@ -214,9 +218,9 @@ func plainBucket(ctx context.Context, put putter) replay.Place {
 	return replay.Place{Ready: ready, Put: put, Close: func() {}}
 }
 
-func (t *Targets) intoBucket(b config.Bucket, kind string, layout restore.Layout) putter {
+func (t *Targets) intoBucket(name string, b config.Bucket, kind string, layout restore.Layout) putter {
 	return func(ctx context.Context, f replay.Files) (restore.Destination, error) {
-		store, err := Store(b)
+		store, err := storeOf(name, b)
 		if err != nil {
 			return nil, err
 		}
@@ -228,7 +232,8 @@ func (t *Targets) intoBucket(b config.Bucket, kind string, layout restore.Layout
 			return nil, err
 		}
 		return restore.OpenBucket(ctx, restore.BucketOptions{
-			Client: client, Bucket: b.Name, Prefix: b.Prefix, Kind: kind, Layout: layout, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
+			Client: client, Bucket: b.Name, Prefix: b.Prefix, Role: b.Role, Owner: b.Owner,
+			Kind: kind, Layout: layout, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
 		})
 	}
 }

@@ -3,6 +3,7 @@ package step
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"lifeboat/events"
 	"lifeboat/internal/backup"
@@ -48,10 +49,12 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 			return err
 		}
 	}
-	if err := s.Vault.DeleteKeys(ctx, []vault.Key{vault.Manifest(source, id), vault.Seal(source, id)}); err != nil {
+	if err := s.Vault.DeleteKeys(ctx, []vault.Key{vault.Manifest(source, id), vault.Seal(source, id), vault.MAC(source, id)}); err != nil {
 		return err
 	}
-	if err := s.alone(ctx, source, holder, func() error { return s.free(ctx, source, id) }); err != nil {
+	if err := s.alone(ctx, source, holder, func() error {
+		return errors.Join(s.Vault.AbortAll(ctx, vault.Packs(source)), s.free(ctx, source, id))
+	}); err != nil {
 		s.Log.Info("what the failed run packed could not be freed", "error", err)
 	}
 	return s.tidy(ctx, events.Run{Source: source, ID: id})

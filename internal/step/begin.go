@@ -13,8 +13,8 @@ import (
 // begin takes the source's lease and creates the record, before any work. The answer is "skip" when another run
 // holds the source, and "duplicate" when this run has ended before.
 func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error) {
-	if len(run.Name) > 200 || len(run.Description) > 4000 {
-		return events.Began{}, failure.New(failure.Usage, "a name has at most 200 bytes, a description at most 4000")
+	if len(run.Name) > 200 || len(run.Description) > 4000 || len(run.Scope.Folder) > 200 || len(run.StartedBy.By)+len(run.StartedBy.Who) > 400 {
+		return events.Began{}, failure.New(failure.Usage, "a name has at most 200 bytes, a description 4000, a folder's id 200, and who started it 400")
 	}
 	if !s.Vault.Excludes() {
 		return events.Began{}, failure.New(failure.Invalid, "the vault's store does not refuse to create what is there (If-None-Match): two runs could overwrite one another").

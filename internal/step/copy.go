@@ -4,55 +4,80 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/pool"
+	"lifeboat/internal/vault"
 )
 
-// copied is the answer of copy: as good as nothing, since a Map keeps the answers of all its children.
-type copied struct {
-	Batch int `json:"batch"`
-}
+const (
+	// longest is how far away a deadline may be that a batch must be done by, or go on after: no function of Lambda has
+	// more than 15 minutes. One farther away is the workflow's own, behind which nothing goes on.
+	longest = 20 * time.Minute
+	// reserve is how long before its deadline a batch stops: parts in flight are written by then, and how far it is.
+	reserve = time.Minute
+)
 
-// copy packs one batch. A batch whose result is there is done.
-func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (copied, error) {
+// copy packs one batch. A batch whose result is there is done; one that streams, and is not done before the deadline,
+// goes on with the next call.
+func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (events.Copied, error) {
 	if batch == nil {
-		return copied{}, failure.New(failure.Usage, "the step copy needs a batch")
+		return events.Copied{}, failure.New(failure.Usage, "the step copy needs a batch")
 	}
+	answer := events.Copied{Batch: batch.Batch, Done: true}
 	result := w.key(fmt.Sprintf("packed/%d.json", batch.Batch))
 	if _, err := s.Vault.Head(ctx, result); failure.KindOf(err) != failure.NotFound {
-		return copied{batch.Batch}, err
+		return answer, err
 	}
 	source, _, err := s.Sources.Open(ctx, w.run.Source)
 	if err != nil {
-		return copied{}, err
+		return answer, err
 	}
 	if err := s.renew(ctx, w.run); err != nil {
-		return copied{}, err
+		return answer, err
 	}
 	var items []pack.Item
 	for item, err := range readLines[pack.Item](ctx, w, "plan.jsonl", batch.Offset, batch.Length) {
 		if err != nil {
-			return copied{}, err
+			return answer, err
 		}
 		items = append(items, item)
 	}
 	packer, err := s.packer(ctx, w, source, items)
 	if err != nil {
-		return copied{}, err
+		return answer, err
 	}
-	done, err := packer.Pack(ctx, batch.Batch, items)
+	reading, cancel, going := w.reading(ctx, batch.Batch)
+	defer cancel()
+	packed, done, err := packer.PackSome(ctx, reading, going, batch.Batch, items)
 	if err != nil {
-		return copied{}, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
+		return answer, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
 	}
-	err = pack.WriteResult(ctx, s.Vault, result, done)
+	if !done {
+		answer.Done = false
+		return answer, nil
+	}
+	err = pack.WriteResult(ctx, s.Vault, result, packed)
 	if err != nil && failure.KindOf(err) == failure.Conflict {
 		err = nil // another attempt was faster; its result counts
 	}
-	return copied{batch.Batch}, err
+	return answer, err
+}
+
+// reading returns a context that ends some time before a deadline that is near, and where the batch then keeps how far it
+// is; "" where no deadline is near.
+func (w work) reading(ctx context.Context, batch int) (context.Context, context.CancelFunc, vault.Key) {
+	deadline, ok := ctx.Deadline()
+	left := time.Until(deadline)
+	if !ok || left > longest {
+		return ctx, func() {}, ""
+	}
+	reading, cancel := context.WithDeadline(ctx, deadline.Add(-min(reserve, left/4)))
+	return reading, cancel, w.key(fmt.Sprintf("going/%d", batch))
 }
 
 // packer returns what packs the items of a run.

@@ -10,5 +10,5 @@ import (
 // free deletes the packs that a run wrote and that no manifest of its source names. The caller makes sure that no other
 // run works on the source.
 func (s *Steps) free(ctx context.Context, source backup.Source, id backup.ID) error {
-	return retention.Free(ctx, s.Vault, source, id)
+	return retention.Free(ctx, s.Vault, source, id, s.Now())
 }

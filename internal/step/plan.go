@@ -23,8 +23,12 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// fewBatches is how many batches the inline Map takes (its limit is 40 children at a time).
-const fewBatches = 40
+const (
+	// fewBatches is how many batches the inline Map takes (its limit is 40 children at a time).
+	fewBatches = 40
+	// fewBytes is how much is read by then: a batch that takes many calls writes a history, which is the run's own there.
+	fewBytes = 160 << 30
+)
 
 // planPacks compares the list of the snapshot with the last manifest of the scope and cuts what has to be read into
 // batches. Its memory does not hold the objects, only a few bytes of each.
@@ -34,6 +38,9 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	}
 	var snapshot snapshotFile
 	if err := w.getJSON(ctx, "snapshot.json", &snapshot); err != nil {
+		return events.Plan{}, err
+	}
+	if err := planFits(ctx, snapshot.Objects); err != nil {
 		return events.Plan{}, err
 	}
 	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)
@@ -51,46 +58,48 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	}
 	out := &planned{ctx: ctx, work: w}
 	planner := pack.NewPlanner(snapshot.Objects, pack.Output{Batch: out.batch, Reused: out.reuse})
-	if planner.Splice, planner.Eager, err = s.splice(ctx, w.run.Source); err != nil {
+	if planner.Splice, planner.Eager, err = s.splice(ctx, w.run.Source, &out.apart); err != nil {
 		return events.Plan{}, err
 	}
 	out.begin()
 	err = func() error {
-		if err := w.objects(ctx, func(o app.Object) error { planner.Expect(o); return nil }); err != nil {
+		if err := w.objects(ctx, snapshot, func(o app.Object) error { planner.Expect(o); return nil }); err != nil {
 			return err
 		}
 		if err := s.previous(ctx, &file, out, planner, earlier, last); err != nil {
 			return err
 		}
-		if err := w.objects(ctx, planner.Object); err != nil {
+		if err := w.objects(ctx, snapshot, planner.Object); err != nil {
 			return err
 		}
 		return planner.Finish(snapshot.Documents)
 	}()
+	items, size := planner.Total()
+	out.many = len(out.batches) > fewBatches || size > fewBytes
 	if err := out.end(err); err != nil {
 		return events.Plan{}, err
 	}
 	file.Batches, file.Packs = len(out.batches), len(out.packs)
-	file.Run, file.Found = record, snapshot.Found
+	file.Run, file.pieces = record, snapshot.pieces
+	file.Findings = append(file.Findings, out.apart.findings()...)
 	file.Moved, file.MovedBytes = planner.Moved()
 	if err := w.putJSON(ctx, "plan.json", file); err != nil {
 		return events.Plan{}, err
 	}
-	items, size := planner.Total()
 	for _, d := range snapshot.Documents {
 		items, size = items+1, size+d.Entry.StoredSize()
 	}
 	s.phase("pack", int64(items), size)
-	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Few: []events.Batch{}}
-	if answer.Many = len(out.batches) > fewBatches; !answer.Many {
+	answer := events.Plan{Bucket: s.Vault.Bucket(), List: string(w.key("batches.jsonl")), Results: string(w.key("results")), Few: []events.Batch{}}
+	if answer.Many = out.many; !answer.Many {
 		answer.Few = out.batches
 	}
 	return answer, nil
 }
 
 // splice returns from which size on the store copies the objects of a source by itself, 0 for none, and whether the
-// source would rather be fast than cheap.
-func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, eager bool, err error) {
+// source would rather be fast than cheap. It fills off where nobody but the source may copy.
+func (s *Steps) splice(ctx context.Context, name backup.Source, off *apart) (floor int64, eager bool, err error) {
 	policy, err := s.Sources.Policy(name)
 	if err != nil || policy.Floor == 0 || s.Vault.EqualParts() || !s.Vault.TellsParts() {
 		return 0, policy.Eager, err
@@ -99,21 +108,29 @@ func (s *Steps) splice(ctx context.Context, name backup.Source) (floor int64, ea
 	if err != nil {
 		return 0, false, err
 	}
-	if stored, ok := source.(app.Stored); !ok || !s.sameStore(stored) {
+	floor = max(policy.Floor, vault.MinPart)
+	stored, ok := source.(app.Stored)
+	if !ok {
 		return 0, policy.Eager, nil
 	}
-	return max(policy.Floor, vault.MinPart), policy.Eager, nil
+	switch at, ok := anyOf(stored); {
+	case !s.Vault.SameStore(at.Endpoint):
+	case !ok:
+		off.why, off.floor = at.Apart, floor
+	default:
+		return floor, policy.Eager, nil
+	}
+	return 0, policy.Eager, nil
 }
 
-// sameStore reports whether the vault's store can copy what the source has.
-func (s *Steps) sameStore(source app.Stored) bool {
-	at, ok := source.Located(app.Object{Key: "any", Path: "files/any", Identity: `"any":0:0`})
-	return ok && s.Vault.SameStore(at.Endpoint)
+// anyOf returns where the objects of a source lie, whatever they are called; false where nobody may copy them.
+func anyOf(source app.Stored) (app.Location, bool) {
+	return source.Located(app.Object{Key: "any", Path: "files/any", Identity: `"any":0:0`})
 }
 
 // objects reads the list of the snapshot.
-func (w work) objects(ctx context.Context, each func(app.Object) error) error {
-	for o, err := range readLines[app.Object](ctx, w, "objects.jsonl", 0, -1) {
+func (w work) objects(ctx context.Context, snapshot snapshotFile, each func(app.Object) error) error {
+	for o, err := range readAll[app.Object](ctx, w, snapshot.objects()) {
 		if err == nil {
 			err = each(o)
 		}
@@ -249,7 +266,10 @@ func (s *Steps) trusted(ctx context.Context, record catalog.Record) (opener, err
 	if m.Digest() != record.Manifest.SHA256 || m.Header.Backup != record.ID || m.Header.Source != record.Source {
 		return nil, failure.New(failure.Corrupt, "it is not the one that its record names")
 	}
-	return open, s.signed(ctx, record, m, record.Manifest.Entries)
+	if err := s.signed(ctx, record, m, record.Manifest.Entries); err != nil {
+		return nil, err
+	}
+	return open, s.catalog().Authentic(ctx, s.MAC, record, m.Digest(), record.Manifest.Entries)
 }
 
 // signed makes sure that a manifest is ours before its places are trusted: a new signature must not cover what
@@ -296,7 +316,9 @@ type planned struct {
 	reused  *writer
 	packs   map[string]manifest.Pack // of the earlier backups
 	batches []events.Batch
+	many    bool // they are for the Map of many
 	groups  []group
+	apart   apart
 	offset  struct{ items, reused int64 }
 }
 
@@ -317,6 +339,7 @@ func (p *planned) begin() {
 func (p *planned) batch(items []pack.Item) error {
 	batch := events.Batch{Batch: len(p.batches), Offset: p.offset.items}
 	for _, item := range items {
+		p.apart.see(item)
 		line, err := json.Marshal(item)
 		if err == nil {
 			_, err = p.items.Write(append(line, '\n'))
@@ -365,7 +388,7 @@ func (p *planned) end(err error) error {
 	} else {
 		p.reused.Abort()
 	}
-	if len(p.batches) > fewBatches { // otherwise they are in the answer
+	if p.many { // otherwise they are in the answer
 		work = append(work, func() error { return writeLines(p.ctx, p.work, "batches.jsonl", slices.Values(p.batches)) })
 	}
 	return together(work...)

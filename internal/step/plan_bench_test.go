@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 )
 
 // BenchmarkPlan plans the first backup of a source, from its list to its batches. LIFEBOAT_PLAN_OBJECTS sets how many
-// objects it has. The peak is that of this process, which is not the store's.
+// objects it has. The peak and the processor's time are those of this process, which are not the store's.
 func BenchmarkPlan(b *testing.B) {
 	count := 20_000
 	if text := os.Getenv("LIFEBOAT_PLAN_OBJECTS"); text != "" {
@@ -56,13 +57,24 @@ func BenchmarkPlan(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	before := worked(b)
 	for b.Loop() {
 		if _, err := w.newSteps().Handle(ctx, "export", message); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric((worked(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 	b.ReportMetric(float64(count), "objects/op")
 	b.ReportMetric(peak(b), "peak-MiB")
+}
+
+// worked is how long this process has used a processor, which the store has not.
+func worked(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // peak is the most memory that this process ever had, in MiB; 0 where nobody says.

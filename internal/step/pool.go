@@ -168,14 +168,12 @@ func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) 
 			return err
 		}
 	}
-	if plan.Found {
-		for f, err := range readLines[app.Finding](ctx, w, "findings.jsonl", 0, -1) {
-			if err == nil {
-				err = writeLine(found, f)
-			}
-			if err != nil {
-				return err
-			}
+	for f, err := range readAll[app.Finding](ctx, w, plan.findings()) {
+		if err == nil {
+			err = writeLine(found, f)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	said := map[app.Finding]bool{} // about the source as a whole: once is enough, however many batches say it

@@ -27,6 +27,9 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 		return events.Sealed{}, err
 	}
 	if record.Status.Good() { // an earlier attempt got this far
+		if err := s.lockRecord(ctx, w.run); err != nil {
+			return events.Sealed{}, err
+		}
 		s.tidyUp(ctx, w.run)
 		return events.Sealed{Status: record.Status}, nil
 	}
@@ -41,13 +44,7 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err := w.getJSON(ctx, "archive.json", &file); err != nil {
 		return events.Sealed{}, err
 	}
-	var proof backup.Proof
-	var outcome *outcome
-	err = together(
-		func() (err error) { proof, err = s.prove(ctx, w.run, file); return err },
-		func() error { return s.packsThere(ctx, w) },
-		func() (err error) { outcome, err = s.outcome(ctx, w, file); return err },
-	)
+	outcome, err := s.proven(ctx, w, file)
 	if err != nil {
 		return events.Sealed{}, err
 	}
@@ -62,7 +59,7 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 			return failure.New(failure.Conflict, "the run was closed meanwhile: it is %s", r.Status)
 		}
 		outcome.fill(r)
-		r.Status, r.Proof = backup.Completed, proof
+		r.Status = backup.Completed
 		if r.ProblemsTotal > 0 {
 			r.Status = backup.Partial
 		}
@@ -73,6 +70,9 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err != nil {
 		return events.Sealed{}, err
 	}
+	if err := s.lockRecord(ctx, w.run); err != nil {
+		return events.Sealed{}, err
+	}
 	if err := s.Vault.Sync(ctx); err != nil {
 		return events.Sealed{}, err
 	}
@@ -81,13 +81,34 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	return events.Sealed{Status: record.Status}, nil
 }
 
+// proven proves what the record is about to name, and locks it.
+func (s *Steps) proven(ctx context.Context, w work, file archiveFile) (*outcome, error) {
+	var proof backup.Proof
+	var outcome *outcome
+	var needed []vault.Key
+	err := together(
+		func() (err error) { proof, err = s.prove(ctx, w.run, file); return err },
+		func() (err error) { needed, err = s.packsThere(ctx, w); return err },
+		func() (err error) { outcome, err = s.outcome(ctx, w, file); return err },
+	)
+	if err != nil {
+		return nil, err
+	}
+	outcome.proof = proof
+	if outcome.mac, err = s.authenticate(ctx, w.run, file.Manifest); err != nil {
+		return nil, err
+	}
+	outcome.locks, err = s.lockAll(ctx, w, file, outcome, needed)
+	return outcome, err
+}
+
 // prune frees what no backup of the source needs any more, and archives that have had their time. The backup stays good
 // whatever comes of that; the next run tries again.
 func (s *Steps) prune(ctx context.Context, run events.Run, look bool) {
 	policy, err := s.Sources.Policy(run.Source)
 	if err == nil {
 		_, err = retention.AfterRun(ctx, s.Vault, run.Source, look, retention.Options{
-			Holder: s.Holder, Stale: s.Stale, Clock: s.Now, ExpireArchive: policy.Expired(s.Now()),
+			Holder: s.Holder, Stale: s.Stale, Clock: s.Now, ExpireArchive: policy.Expired(s.Now()), MAC: s.MAC,
 		})
 	}
 	if err != nil {
@@ -103,8 +124,8 @@ func (s *Steps) tidyUp(ctx context.Context, run events.Run) {
 }
 
 // packsThere makes sure, as the last thing before the record says so, that the manifest and every pack that it names
-// are there.
-func (s *Steps) packsThere(ctx context.Context, w work) error {
+// are there. It returns the objects of the pool that these lie in.
+func (s *Steps) packsThere(ctx context.Context, w work) (needed []vault.Key, err error) {
 	there := func(key vault.Key) func() error {
 		return func() error {
 			_, err := s.Vault.Head(ctx, key)
@@ -112,24 +133,23 @@ func (s *Steps) packsThere(ctx context.Context, w work) error {
 		}
 	}
 	var packs *pool.Pool
-	err := together(
+	err = together(
 		there(vault.Manifest(w.run.Source, w.run.ID)), there(vault.Seal(w.run.Source, w.run.ID)),
 		func() (err error) { packs, err = pool.Open(ctx, s.Vault, w.run.Source); return err },
 	)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	m, body, err := s.openManifest(ctx, w.run.Source, w.run.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	body.Close()
-	for id, p := range m.Packs {
-		if !packs.Has(p) {
-			return failure.New(failure.Corrupt, "the pack %s is gone from the pool, or has another size", id).WithHint("%s", rehashHint(w.run.Source))
-		}
+	needed, missing := packs.Needed(m.Packs)
+	if len(missing) > 0 {
+		return nil, failure.New(failure.Corrupt, "the pack %s is gone from the pool, or has another size", missing[0]).WithHint("%s", rehashHint(w.run.Source))
 	}
-	return nil
+	return needed, nil
 }
 
 // rehashHint says how to get away from a pack that is damaged.
@@ -145,6 +165,9 @@ type outcome struct {
 	archive  catalog.Archive
 	run      events.Run
 	signer   string
+	proof    backup.Proof
+	mac      vault.Key
+	locks    locks
 }
 
 // outcome reads what the steps before wrote, so that the record can be filled in more than once.
@@ -171,8 +194,11 @@ func (o *outcome) fill(r *catalog.Record) {
 	m := o.manifest
 	r.Facts, r.Secrets = o.snapshot.Facts, o.snapshot.Facts.Secrets
 	r.Documents, r.Objects, r.Bytes, r.PackedObjects, r.PackedBytes = m.Documents, m.Objects, m.Bytes, m.PackedObjects, m.PackedBytes
-	r.Manifest = catalog.Manifest{Key: string(vault.Manifest(o.run.Source, o.run.ID)), SHA256: m.SHA256, Entries: m.Entries, Signer: o.signer}
-	r.Archive = o.archive
+	r.Manifest = catalog.Manifest{
+		Key: string(vault.Manifest(o.run.Source, o.run.ID)), SHA256: m.SHA256, Entries: m.Entries, Signer: o.signer, MAC: string(o.mac),
+	}
+	r.Proof, r.Archive, r.LockedUntil = o.proof, o.archive, o.locks.backup
+	r.Archive.LockedUntil = o.locks.archive
 	r.Notes, r.NotesTotal, r.Problems, r.ProblemsTotal = o.findings.Notes, o.findings.NotesTotal, o.findings.Problems, o.findings.ProblemsTotal
 }
 

@@ -3,13 +3,14 @@ package step
 import (
 	"compress/flate"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
-	"strings"
+	"time"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
@@ -19,8 +20,9 @@ import (
 )
 
 // snapshot stores the documents and the list of objects. Each attempt has a folder of its own, so that one that
-// was given up but still lives cannot write into another's files.
-func (s *Steps) snapshot(ctx context.Context, run events.Run) (events.Snapshot, error) {
+// was given up but still lives cannot write into another's files. Where the time of the function doesn't suffice, an
+// attempt is taken in pieces: see snapshotpiece.go.
+func (s *Steps) snapshot(ctx context.Context, run events.Run, at *events.Snapshot) (events.Snapshot, error) {
 	source, _, err := s.Sources.Open(ctx, run.Source)
 	if err != nil {
 		return events.Snapshot{}, err
@@ -29,34 +31,56 @@ func (s *Steps) snapshot(ctx context.Context, run events.Run) (events.Snapshot, 
 		return events.Snapshot{}, err
 	}
 	s.phase("snapshot", 0, 0)
-	attempt := strings.ToLower(rand.Text()[:10])
-	sink := &sink{steps: s, work: s.work(run, attempt), ctx: ctx}
-	sink.list = sink.work.create(ctx, sink.work.key("objects.jsonl"), vault.Always())
-	sink.found = &lazy{open: func() *writer { return sink.work.create(ctx, sink.work.key("findings.jsonl"), vault.Always()) }}
-	facts, err := source.Snapshot(ctx, run.Scope, sink)
-	sink.leftOut()
-	if err == nil {
-		err = sink.err
+	pausing, _ := source.(app.Pausing)
+	k := &sink{steps: s, ctx: ctx, pauseAt: pauseAt(ctx)}
+	if pausing == nil || at == nil || at.Attempt == "" {
+		k.begin(run)
+	} else if done, err := k.goOn(run, at.Attempt); err != nil || done {
+		return events.Snapshot{Done: done, Attempt: at.Attempt}, err
 	}
-	if err != nil {
-		sink.list.Abort()
-		return events.Snapshot{}, sink.found.end(err)
+	k.open()
+	var facts app.Facts
+	if pausing != nil {
+		facts, err = pausing.SnapshotFrom(ctx, run.Scope, k.from, k)
+	} else {
+		facts, err = source.Snapshot(ctx, run.Scope, k)
 	}
-	if err := together(sink.list.Close, func() error { return sink.found.end(nil) }); err != nil {
-		return events.Snapshot{}, err
-	}
-	sink.file.Found = sink.found.w != nil
-	for _, d := range sink.file.Documents {
-		facts.Secrets = facts.Secrets || d.Entry.Secret
-	}
-	sink.file.Facts = facts
-	if err := sink.work.putJSON(ctx, "snapshot.json", sink.file); err != nil {
-		return events.Snapshot{}, err
-	}
-	return events.Snapshot{Done: true, Attempt: attempt}, nil
+	return k.end(facts, err)
 }
 
-// sink stores a snapshot in the run's work files.
+// end stores what is left of the snapshot, or of a piece of it, or gives up with err.
+func (k *sink) end(facts app.Facts, err error) (events.Snapshot, error) {
+	paused := k.cursor != nil && errors.Is(err, app.ErrPaused)
+	switch {
+	case paused:
+		err = nil
+	case k.cursor != nil && err == nil:
+		err = errors.New("the adapter ended a snapshot that was to pause")
+	default:
+		k.leftOut()
+	}
+	if err == nil {
+		err = k.err
+	}
+	if err != nil {
+		k.list.Abort()
+		return events.Snapshot{}, k.found.end(err)
+	}
+	if err := together(k.list.Close, func() error { return k.found.end(nil) }); err != nil {
+		return events.Snapshot{}, err
+	}
+	k.file.Found = k.file.Found || k.found.w != nil
+	if paused {
+		return events.Snapshot{Attempt: k.work.attempt}, k.pause()
+	}
+	for _, d := range k.file.Documents {
+		facts.Secrets = facts.Secrets || d.Entry.Secret
+	}
+	k.file.Facts = facts
+	return events.Snapshot{Done: true, Attempt: k.work.attempt}, k.complete()
+}
+
+// sink stores a snapshot in the run's work files, or one piece of it.
 type sink struct {
 	steps *Steps
 	work  work
@@ -67,11 +91,16 @@ type sink struct {
 	// outside counts the objects that the scope leaves out.
 	outside int
 	file    snapshotFile
+
+	folder  string          // of this piece's files below the attempt's; "" or ending with "/"
+	from    json.RawMessage // where the adapter goes on; nil: it begins
+	cursor  json.RawMessage // where the next piece goes on; nil: there is none
+	pauseAt time.Time       // zero: never
 }
 
 // Document implements app.Sink: the content is compressed once, here, and those bytes go into every archive.
 func (k *sink) Document(ctx context.Context, d app.Document, body io.Reader) error {
-	name := k.work.name(fmt.Sprintf("documents/%d", len(k.file.Documents)))
+	name := k.work.name(fmt.Sprintf("%sdocuments/%d", k.folder, len(k.file.Documents)))
 	out := k.steps.Vault.NewWriter(ctx, vault.Work(k.work.run.Source, k.work.run.ID, name), vault.Always())
 	deflate, err := flate.NewWriter(out, flate.DefaultCompression)
 	if err != nil {

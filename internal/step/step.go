@@ -12,12 +12,16 @@
 //	<attempt>/objects.jsonl       one app.Object a line
 //	<attempt>/findings.jsonl      one app.Finding a line: what the snapshot noticed, if anything
 //	<attempt>/snapshot.json       what the snapshot learned (snapshotFile)
+//	<attempt>/cursor-<n>.json     where the piece after the n-th goes on, if it was taken in pieces (cursorFile)
+//	<attempt>/<piece>/            documents, objects.jsonl and findings.jsonl of a later piece
 //	<attempt>/plan.jsonl          one pack.Item a line, batch after batch
 //	<attempt>/batches.jsonl       one events.Batch a line, for the Map of many
+//	<attempt>/results/…           what Step Functions notes of the Map of many
 //	<attempt>/reused.jsonl        one manifest.Entry a line, pack by pack
 //	<attempt>/packs.jsonl         one packLine a line
 //	<attempt>/plan.json           planFile
 //	<attempt>/packed/<n>.json     pack.Result of batch n: the index of its packs
+//	<attempt>/going/<n>           how far batch n is that one call could not do, and bytes of its pack (pack.PackSome)
 //	<attempt>/tail-<n>            the end of file n of the archive
 //	<attempt>/parts-<n>.jsonl     one archive.Part a line
 //	<attempt>/archive.json        archiveFile
@@ -37,6 +41,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/manifest"
 	"lifeboat/internal/pool"
 	"lifeboat/internal/vault"
 )
@@ -54,6 +59,8 @@ type Steps struct {
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
 	Merge    pool.Limits              // when packs are merged; zero for the defaults
+	Lock     *vault.Lock              // how what a backup needs is locked; nil: not at all
+	MAC      manifest.Authenticator   // nil: manifests are signed, and no more
 
 	recent recent
 	fresh  sync.Map // ids of uploads that this process has begun and written nothing to
@@ -157,7 +164,7 @@ func (s *Steps) dispatch(ctx context.Context, r events.Request) (any, error) {
 	case "begin":
 		return s.begin(ctx, r.Run)
 	case "snapshot":
-		return s.snapshot(ctx, r.Run)
+		return s.snapshot(ctx, r.Run, r.Snapshot)
 	case "notify":
 		return struct{}{}, s.notify(ctx, r.Run)
 	case "abort":

@@ -47,7 +47,7 @@ type snapshotFile struct {
 	Facts     app.Facts       `json:"facts"`
 	Documents []pack.Document `json:"documents"`
 	Objects   int             `json:"objects"`
-	Found     bool            `json:"found,omitzero"` // there is a findings.jsonl
+	pieces
 }
 
 // planFile says what the plan rests on.
@@ -60,9 +60,9 @@ type planFile struct {
 	MovedBytes int64         `json:"moved_bytes,omitzero"`
 	Findings   []app.Finding `json:"findings"`
 
-	Found bool           `json:"found,omitzero"` // there is a findings.jsonl
-	Run   catalog.Record `json:"run"`            // the run's record as it was
-	Packs int            `json:"packs"`          // of the earlier backups; there is a packs.jsonl if there are any
+	Run   catalog.Record `json:"run"`   // the run's record as it was
+	Packs int            `json:"packs"` // of the earlier backups; there is a packs.jsonl if there are any
+	pieces
 }
 
 // together does several things at the same time and returns their first error.

@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"lifeboat/internal/failure"
 	"lifeboat/internal/secret"
@@ -28,10 +29,13 @@ type Store struct {
 	AccessKey secret.String
 	SecretKey secret.String
 	HTTP      aws.HTTPClient
+	Role      Role   // assumed with what the rest says
+	Owner     string // the account that every request names as the bucket's, so that no other's is taken for it; "": any
 }
 
 // Connect returns a client. It sends a CRC-32 with every write, and addresses buckets by path where an endpoint is
-// named, as servers other than AWS's want it. It does not talk to the store yet.
+// named, as servers other than AWS's want it. It does not talk to the store yet, nor to STS. A client with an owner is for
+// the buckets of that account, and must not presign: a browser would not send the header.
 func Connect(ctx context.Context, store Store) (*s3.Client, error) {
 	config, err := store.config(ctx)
 	if err != nil {
@@ -40,11 +44,17 @@ func Connect(ctx context.Context, store Store) (*s3.Client, error) {
 	if config.Region == "" {
 		config.Region = "us-east-1"
 	}
+	if store.Role.ARN != "" {
+		config.Credentials = store.Role.assumed(config)
+	}
 	return s3.NewFromConfig(config, func(o *s3.Options) {
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenSupported
 		o.DisableLogOutputChecksumValidationSkipped = true // the SDK would write to standard error for each object
 		if store.Endpoint != "" {
 			o.BaseEndpoint, o.UsePathStyle = &store.Endpoint, true
+		}
+		if store.Owner != "" {
+			o.APIOptions = append(o.APIOptions, smithyhttp.SetHeaderValue("X-Amz-Expected-Bucket-Owner", store.Owner))
 		}
 	}), nil
 }

@@ -20,6 +20,7 @@ type Foreign struct {
 	Bucket string
 	Key    string
 	ETag   string // "": whatever is there
+	Owner  string // the account that the bucket must belong to; "": any
 }
 
 // ErrArchived is in the tree of an error about an object that its store has archived (Glacier): it must be restored
@@ -39,6 +40,9 @@ func (v *Vault) CopyPartFrom(ctx context.Context, u Upload, number int, from For
 	}
 	if from.ETag != "" {
 		in.CopySourceIfMatch = &from.ETag
+	}
+	if from.Owner != "" {
+		in.ExpectedSourceBucketOwner = &from.Owner
 	}
 	out, err := v.client.UploadPartCopy(ctx, in)
 	if err != nil {
@@ -61,6 +65,9 @@ func (v *Vault) OpenFrom(ctx context.Context, from Foreign, offset, length int64
 	}
 	if from.ETag != "" {
 		in.IfMatch = &from.ETag
+	}
+	if from.Owner != "" {
+		in.ExpectedBucketOwner = &from.Owner
 	}
 	out, err := v.client.GetObject(ctx, in)
 	if err != nil {

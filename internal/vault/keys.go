@@ -95,6 +95,14 @@ func Condemned(source backup.Source) Key {
 	return Key(fmt.Sprintf("catalog/condemned/%s.json", source))
 }
 
+// Locks lists until when what lies in the pool of a source is locked.
+func Locks(source backup.Source) Key { return Key(fmt.Sprintf("catalog/locks/%s.json", source)) }
+
+// MAC is the message authentication code of a backup's manifest.
+func MAC(source backup.Source, id backup.ID) Key {
+	return Key(fmt.Sprintf("snapshots/%s/%s/mac.json", source, id))
+}
+
 // ArchiveFiles is the prefix of the files of a backup's archive: one, or its volumes.
 func ArchiveFiles(source backup.Source, id backup.ID) Key {
 	return Key(fmt.Sprintf("archives/%s/%s.", source, id))
@@ -153,6 +161,9 @@ func Incoming(id backup.RestoreID) Key { return Key(fmt.Sprintf("incoming/%s.zip
 
 // AllIncoming is the prefix of what was fetched for any restore.
 const AllIncoming Key = "incoming/"
+
+// Drill is the prefix of what a drill in the functions of AWS restores, and throws away.
+func Drill(id backup.RestoreID) Key { return Key(fmt.Sprintf("drills/%s/", id)) }
 
 // RestoreWork is a file that a restore needs, such as plan/units.jsonl or notes/import.json.
 func RestoreWork(id backup.RestoreID, name string) Key {

@@ -35,11 +35,11 @@ type Upload struct {
 
 // Part is a part that the store has.
 type Part struct {
-	Number int
-	Size   int64
-	ETag   string
-	CRC32  uint32
-	HasCRC bool
+	Number int    `json:"number"`
+	Size   int64  `json:"size"`
+	ETag   string `json:"etag"`
+	CRC32  uint32 `json:"crc32"`
+	HasCRC bool   `json:"has_crc"`
 }
 
 // CreateUpload begins a multipart upload whose parts and whole carry CRC-32.

@@ -33,6 +33,8 @@ import (
 // Vault is one bucket. It is safe for concurrent use.
 type Vault struct {
 	client    *s3.Client
+	presigns  *s3.Client // client, unless PresignWith names another
+	owner     *string    // see OwnedBy
 	bucket    string
 	sync      func(context.Context) error
 	abilities *Abilities // nil: the store was never asked
@@ -44,8 +46,22 @@ func New(client *s3.Client, bucket string, sync func(context.Context) error) *Va
 	if sync == nil {
 		sync = func(context.Context) error { return nil }
 	}
-	return &Vault{client: client, bucket: bucket, sync: sync}
+	return &Vault{client: client, presigns: client, bucket: bucket, sync: sync}
 }
+
+// PresignWith has the vault presign with another client of the same store: what presigns must put nothing into a request
+// that a browser would not send.
+func (v *Vault) PresignWith(client *s3.Client) { v.presigns = client }
+
+// OwnedBy says which account the bucket must belong to; "" for any.
+func (v *Vault) OwnedBy(account string) {
+	if account != "" {
+		v.owner = &account
+	}
+}
+
+// ExpectedOwner is what another client's request that copies from the vault says of its owner; nil for any.
+func (v *Vault) ExpectedOwner() *string { return v.owner }
 
 // Bucket returns the bucket's name.
 func (v *Vault) Bucket() string { return v.bucket }
@@ -66,6 +82,9 @@ type Info struct {
 	Modified time.Time
 	CRC32    uint32 // of the whole object, where HasCRC32
 	HasCRC32 bool
+	// Version and Locked are known of what Head describes, in a bucket that keeps versions and locks them.
+	Version string
+	Locked  Locked
 }
 
 // Condition of a write.
@@ -250,7 +269,10 @@ func (v *Vault) Head(ctx context.Context, key Key) (Info, error) {
 	if err != nil {
 		return Info{}, wrap(err, "look at %s", key)
 	}
-	info := Info{Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified)}
+	info := Info{
+		Key: key, Size: aws.ToInt64(out.ContentLength), ETag: aws.ToString(out.ETag), Modified: aws.ToTime(out.LastModified),
+		Version: aws.ToString(out.VersionId), Locked: lockedOf(out),
+	}
 	if out.ChecksumCRC32 != nil && out.ChecksumType != types.ChecksumTypeComposite {
 		info.CRC32, info.HasCRC32 = DecodeCRC(*out.ChecksumCRC32)
 	}
@@ -343,7 +365,7 @@ func (v *Vault) DeleteKeys(ctx context.Context, keys []Key) error {
 // Presign returns a URL that downloads an object under a file name for the given time; at most 15 minutes.
 func (v *Vault) Presign(ctx context.Context, key Key, fileName string, ttl time.Duration) (string, error) {
 	ttl = min(ttl, 15*time.Minute)
-	request, err := s3.NewPresignClient(v.client).PresignGetObject(ctx, &s3.GetObjectInput{
+	request, err := s3.NewPresignClient(v.presigns).PresignGetObject(ctx, &s3.GetObjectInput{
 		Bucket: &v.bucket, Key: new(string(key)), ResponseContentType: new("application/zip"),
 		ResponseContentDisposition: new(fmt.Sprintf("attachment; filename=%q", fileName)),
 	}, s3.WithPresignExpires(ttl))

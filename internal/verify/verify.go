@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/archive"
@@ -28,6 +29,7 @@ type Report struct {
 	OfArchive int           // how many of them concern the archive in the vault, not the packs
 
 	tell func(app.Finding)
+	data int64 // bytes that the entries take in the archive
 }
 
 // MaxProblems is how many problems a report keeps: a hostile file has as many as it likes.
@@ -59,6 +61,41 @@ type Options struct {
 	Visit    archive.Visit            // gets every content while it is checked; may be nil
 	Found    func(app.Finding)        // gets every problem, before the next entry is visited; may be nil
 	Progress func(items, bytes int64) // may be nil
+	// State is where an earlier verification of the same bytes has ended, and is moved on. What is behind it is not read
+	// again, but for lists, seals and central directories: Visit, Found and Progress get what is left. After an error another
+	// verification can go on with it. nil: the beginning.
+	State *State
+}
+
+// State is how far a verification is; it is JSON. It means something for the very bytes that were verified only: whoever
+// keeps it keeps what tells them from others, too.
+type State struct {
+	Parts []Part `json:"parts,omitempty"` // one for each volume that was begun; one alone where there are no volumes
+}
+
+// Part is how far the verification of one archive is, and what was wrong with its contents.
+type Part struct {
+	archive.Position
+	Problems []app.Finding `json:"problems,omitempty"` // the first MaxProblems
+	Total    int           `json:"total,omitzero"`
+}
+
+// Done returns how many entries and bytes of contents were read.
+func (s *State) Done() (entries, bytes int64) {
+	for _, p := range s.Parts {
+		entries, bytes = entries+int64(p.Entries), bytes+p.Bytes
+		if p.Begun != nil {
+			bytes += p.Begun.Read
+		}
+	}
+	return entries, bytes
+}
+
+func (s *State) part(i int) *Part {
+	for len(s.Parts) <= i {
+		s.Parts = append(s.Parts, Part{})
+	}
+	return &s.Parts[i]
 }
 
 // centralDirectory names the end of an archive in problems.
@@ -66,10 +103,18 @@ const centralDirectory = "central directory"
 
 // Whole reads every byte of an image and checks it.
 func Whole(ctx context.Context, image Image, o Options) (Report, error) {
+	if o.State == nil {
+		o.State = &State{}
+	}
 	if split, ok := image.(*volumes); ok {
 		return split.whole(ctx, o)
 	}
-	report := Report{tell: o.Found}
+	return whole(ctx, image, o, o.State.part(0))
+}
+
+// whole verifies one archive, from where its part is.
+func whole(ctx context.Context, image Image, o Options, part *Part) (Report, error) {
+	report := Report{tell: o.Found, Problems: slices.Clone(part.Problems), Total: part.Total}
 	m, body, err := image.Manifest(ctx)
 	if err != nil {
 		return report, report.broken(manifest.PathInArchive, err)
@@ -77,7 +122,9 @@ func Whole(ctx context.Context, image Image, o Options) (Report, error) {
 	defer body.Close()
 	report.Header = m.Header
 	entries := atMost(image.Seal().Manifest.Entries, m.Entries())
-	report.Entries, report.Bytes, err = archive.Walk(ctx, image.Data, entries, o.visit, report.found)
+	err = archive.WalkFrom(ctx, image.Data, entries, o.visit, report.found, &part.Position)
+	part.Problems, part.Total = slices.Clone(report.Problems), report.Total
+	report.Entries, report.Bytes, report.data = part.Entries, part.Bytes, part.Data
 	if err != nil {
 		return report, report.broken(manifest.PathInArchive, err)
 	}

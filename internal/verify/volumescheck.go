@@ -3,7 +3,6 @@ package verify
 import (
 	"context"
 	"fmt"
-	"io"
 	"iter"
 	"reflect"
 	"slices"
@@ -17,23 +16,13 @@ import (
 func (v *volumes) whole(ctx context.Context, o Options) (Report, error) {
 	report := Report{tell: o.Found, Header: v.header, Signature: manifest.Authenticated}
 	for i, f := range v.files {
-		var data int64
-		each := o
-		each.Visit = func(e manifest.Entry, content io.Reader) error {
-			data += e.Zip().LocalSize() + e.StoredSize()
-			if o.Visit != nil {
-				return o.Visit(e, content)
-			}
-			_, _ = io.Copy(io.Discard, content)
-			return nil
-		}
-		one, err := Whole(ctx, f, each)
+		one, err := whole(ctx, f, o, o.State.part(i))
 		if err != nil {
 			return report, err
 		}
 		report.add(one, v.names[i])
-		if one.OK && data != v.all[i].Data {
-			report.found(volumeProblem(v.names[i], "its data has %d bytes, the list of volumes says %d", data, v.all[i].Data))
+		if one.OK && one.data != v.all[i].Data {
+			report.found(volumeProblem(v.names[i], "its data has %d bytes, the list of volumes says %d", one.data, v.all[i].Data))
 		}
 	}
 	for _, err := range Entries(ctx, v) { // a path may stand in one volume only

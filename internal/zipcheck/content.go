@@ -12,6 +12,7 @@ import (
 	"hash"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
 
 	"lifeboat/internal/failure"
@@ -55,42 +56,78 @@ func (c *checker) judgeContents() {
 // produces no more bytes than the archive declares, which Check found to be within the limits. An error is of reading
 // the file, or of ctx.
 func (r *Report) Read(ctx context.Context, progress func(items, bytes int64)) error {
+	return r.ReadFrom(ctx, &Position{}, progress)
+}
+
+// ReadFrom is Read from where an earlier report of the very same bytes has ended, which it moves on: after an error, that is
+// where another one can go on. What was found before is in the report too.
+func (r *Report) ReadFrom(ctx context.Context, at *Position, progress func(items, bytes int64)) error {
 	if r.Verdict == Reject {
 		return nil
 	}
-	sums := make([][sha256.Size]byte, len(r.Entries))
-	digest := sha256.New()
-	buffer := make([]byte, 32<<10)
-	var body *content
-	var bytes int64
-	for _, i := range r.order {
-		body = r.open(ctx, i, body)
-		digest.Reset()
-		var to io.Writer = digest
-		early := &earlyEnd{}
-		if e := &r.Entries[i]; e.Method == store && e.flags&flagDescriptor != 0 {
-			to = io.MultiWriter(digest, early)
+	if err := at.fits(r); err != nil {
+		return err
+	}
+	for _, reason := range at.Reasons {
+		r.add(reason.Verdict, reason.Word, reason.Entry, "%s", reason.Text)
+	}
+	maps.Copy(r.Counts, at.Counts)
+	x := &reading{report: r, progress: progress, buffer: make([]byte, 32<<10)}
+	for _, i := range r.order[at.Entries:] {
+		known := len(r.Reasons)
+		if err := x.entry(ctx, i, at); err != nil {
+			return err
 		}
-		n, err := io.CopyBuffer(to, tick{body, progress}, buffer)
-		switch {
-		case r.source.err != nil:
-			return fmt.Errorf("read the ZIP: %w", r.source.err)
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.Is(err, errChecksum) && r.Entries[i].CRC32 == 0:
-			r.reject(CRCZero, i, "its CRC-32 is given as 0, which some programs take for unknown, and is %08x", body.crc)
-		case err != nil:
-			r.reject(ReadError, i, "it can't be read: %v", err)
-		case early.found:
-			r.reject(Structure, i, "its data hold a data descriptor for themselves: programs that read a stream end it there")
-		}
-		digest.Sum(sums[i][:0])
-		bytes += n
+		at.found(r, known)
+		at.Entries, at.Begun = at.Entries+1, nil
 		if progress != nil {
 			progress(1, 0)
 		}
 	}
-	r.sums, r.Bytes = sums, bytes
+	r.sums, r.Bytes = at.Sums, at.Bytes
+	return nil
+}
+
+// reading is one run over the contents.
+type reading struct {
+	report   *Report
+	progress func(items, bytes int64)
+	buffer   []byte
+	body     *content
+}
+
+// entry reads one content, or what is left of it.
+func (x *reading) entry(ctx context.Context, i int, at *Position) error {
+	r, e := x.report, &x.report.Entries[i]
+	sum := &hashes{digest: sha256.New()}
+	if e.Method == store && e.flags&flagDescriptor != 0 {
+		sum.early = &earlyEnd{}
+	}
+	x.body = r.open(ctx, i, x.body)
+	if err := at.Begun.goOn(r, x.body, sum); err != nil {
+		return err
+	}
+	n, err := io.CopyBuffer(sum, tick{x.body, x.progress}, x.buffer)
+	if r.source.err != nil || ctx.Err() != nil {
+		at.Begun = begun(x.body, sum)
+		if r.source.err != nil {
+			return fmt.Errorf("read the ZIP: %w", r.source.err)
+		}
+		return ctx.Err()
+	}
+	switch {
+	case errors.Is(err, errChecksum) && e.CRC32 == 0:
+		r.reject(CRCZero, i, "its CRC-32 is given as 0, which some programs take for unknown, and is %08x", x.body.crc)
+	case err != nil:
+		r.reject(ReadError, i, "it can't be read: %v", err)
+	case sum.early != nil && sum.early.Found:
+		r.reject(Structure, i, "its data hold a data descriptor for themselves: programs that read a stream end it there")
+	}
+	sum.digest.Sum(at.Sums[i][:0])
+	at.Bytes += n
+	if at.Begun != nil {
+		at.Bytes += at.Begun.Read
+	}
 	return nil
 }
 
@@ -238,42 +275,42 @@ func (c *content) end() error {
 
 // earlyEnd looks for a data descriptor in stored data that fits the bytes before it.
 type earlyEnd struct {
-	found bool
-	held  []byte
-	at    int // held before it is in crc
-	crc   uint32
-	n     uint64 // bytes in crc
+	Found bool   `json:"found"`
+	Held  []byte `json:"held"`
+	At    int    `json:"at"` // held before it is in CRC
+	CRC   uint32 `json:"crc"`
+	N     uint64 `json:"n"` // bytes in CRC
 }
 
 func (f *earlyEnd) Write(p []byte) (int, error) {
-	f.held = append(f.held[:copy(f.held, f.held[f.at:])], p...)
-	f.at = 0
+	f.Held = append(f.Held[:copy(f.Held, f.Held[f.At:])], p...)
+	f.At = 0
 	for {
-		i := bytes.Index(f.held[f.at:], descriptorSignature)
+		i := bytes.Index(f.Held[f.At:], descriptorSignature)
 		if i < 0 {
-			f.pass(max(0, len(f.held)-f.at-len(descriptorSignature)+1))
+			f.pass(max(0, len(f.Held)-f.At-len(descriptorSignature)+1))
 			return len(p), nil
 		}
 		f.pass(i)
-		rest := f.held[f.at:]
+		rest := f.Held[f.At:]
 		if len(rest) >= 16 {
-			f.found = f.found || f.fits(rest[4:], uint64(binary.LittleEndian.Uint32(rest[8:])), uint64(binary.LittleEndian.Uint32(rest[12:])))
+			f.Found = f.Found || f.fits(rest[4:], uint64(binary.LittleEndian.Uint32(rest[8:])), uint64(binary.LittleEndian.Uint32(rest[12:])))
 		}
 		if len(rest) < 24 {
 			return len(p), nil // more may come
 		}
-		f.found = f.found || f.fits(rest[4:], binary.LittleEndian.Uint64(rest[8:]), binary.LittleEndian.Uint64(rest[16:]))
+		f.Found = f.Found || f.fits(rest[4:], binary.LittleEndian.Uint64(rest[8:]), binary.LittleEndian.Uint64(rest[16:]))
 		f.pass(1)
 	}
 }
 
 func (f *earlyEnd) fits(crc []byte, stored, size uint64) bool {
-	return binary.LittleEndian.Uint32(crc) == f.crc && stored == f.n && size == f.n
+	return binary.LittleEndian.Uint32(crc) == f.CRC && stored == f.N && size == f.N
 }
 
 // pass takes n bytes into the CRC-32.
 func (f *earlyEnd) pass(n int) {
-	f.crc = crc32.Update(f.crc, crc32.IEEETable, f.held[f.at:f.at+n])
-	f.n += uint64(n)
-	f.at += n
+	f.CRC = crc32.Update(f.CRC, crc32.IEEETable, f.Held[f.At:f.At+n])
+	f.N += uint64(n)
+	f.At += n
 }

@@ -38,6 +38,8 @@ type Subject struct {
 
 	// What not every application has.
 
+	// Pauses says that a snapshot of the application can be taken in pieces (app.Pausing), of one object each.
+	Pauses bool
 	// Fail makes the n-th request to the application fail from now on, once, in whatever way the adapter may meet;
 	// n counts from 1. The function that it returns ends that, and says whether it came to it. May be nil.
 	Fail func(t *testing.T, n int) (end func() bool)
@@ -57,7 +59,9 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	t.Run("snapshot", func(t *testing.T) { snapshotTwice(t, subject(t)) })
 	t.Run("sink fails", func(t *testing.T) { sinkFails(t, subject(t)) })
 	t.Run("canceled", func(t *testing.T) { canceled(t, subject(t)) })
+	t.Run("in pieces", func(t *testing.T) { inPieces(t, subject(t)) })
 	v := newVault(t)
+	t.Run("backup in pieces", func(t *testing.T) { backupInPieces(t, v, subject(t)) })
 	t.Run("round trip", func(t *testing.T) { roundTrip(t, v, subject(t)) })
 	t.Run("directories and modes", func(t *testing.T) { directories(t, v, subject(t)) })
 	t.Run("archive on demand", func(t *testing.T) { onDemand(t, v, subject(t)) })
@@ -66,4 +70,12 @@ func Run(t *testing.T, subject func(t *testing.T) Subject) {
 	t.Run("vanishes while it is copied", func(t *testing.T) { vanishesMeanwhile(t, v, subject(t)) })
 	t.Run("fails at every call", func(t *testing.T) { failsAtEveryCall(t, v, subject(t)) })
 	t.Run("application fails", func(t *testing.T) { applicationFails(t, v, subject(t)) })
+}
+
+// RunPieces runs that part of the suite which is about snapshots in pieces, for a subject that has passed the rest in
+// another shape.
+func RunPieces(t *testing.T, subject func(t *testing.T) Subject) {
+	t.Helper()
+	t.Run("in pieces", func(t *testing.T) { inPieces(t, subject(t)) })
+	t.Run("backup in pieces", func(t *testing.T) { backupInPieces(t, newVault(t), subject(t)) })
 }

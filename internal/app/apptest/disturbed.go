@@ -65,13 +65,15 @@ func (d *disturbed) call(word string) error {
 	return d.fault
 }
 
-// Snapshot implements app.Source.
-func (d *disturbed) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink) (app.Facts, error) {
+// SnapshotFrom implements app.Pausing, for adapters too that don't: theirs is one piece.
+func (d *disturbed) SnapshotFrom(ctx context.Context, scope backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
 	if err := d.call("Snapshot"); err != nil {
 		return app.Facts{}, err
 	}
-	d.objects = nil
-	facts, err := d.Source.Snapshot(ctx, scope, &noting{sink, d})
+	if from == nil {
+		d.objects = nil
+	}
+	facts, err := d.piece(ctx, scope, from, &noting{sink, d})
 	if err == nil && d.listed != nil {
 		d.listed()
 		d.listed = nil
@@ -79,15 +81,22 @@ func (d *disturbed) Snapshot(ctx context.Context, scope backup.Scope, sink app.S
 	return facts, err
 }
 
+func (d *disturbed) piece(ctx context.Context, scope backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
+	if pausing, ok := d.Source.(app.Pausing); ok {
+		return pausing.SnapshotFrom(ctx, scope, from, sink)
+	}
+	return d.Source.Snapshot(ctx, scope, sink)
+}
+
 // noting passes on what it gets and remembers the objects.
 type noting struct {
-	app.Sink
+	app.PausingSink
 	disturbed *disturbed
 }
 
 func (n *noting) Object(o app.Object) error {
 	n.disturbed.objects = append(n.disturbed.objects, o)
-	return n.Sink.Object(o)
+	return n.PausingSink.Object(o)
 }
 
 // Open implements app.Source.

@@ -22,6 +22,7 @@ import (
 // memory is a sink that keeps everything, and fails at one of its calls.
 type memory struct {
 	documents map[string]int64
+	texts     map[string]string // of the documents
 	objects   []app.Object
 	findings  []app.Finding
 	calls     int
@@ -39,17 +40,17 @@ func (m *memory) Document(_ context.Context, d app.Document, body io.Reader) err
 		_, _ = body.Read(make([]byte, 1))
 		return m.err
 	}
-	n, err := io.Copy(io.Discard, body)
+	text, err := io.ReadAll(body)
 	if err != nil {
 		return err
 	}
 	if m.documents == nil {
-		m.documents = map[string]int64{}
+		m.documents, m.texts = map[string]int64{}, map[string]string{}
 	}
 	if _, twice := m.documents[d.Path]; twice {
 		return errors.New("the document " + d.Path + " comes twice")
 	}
-	m.documents[d.Path] = n
+	m.documents[d.Path], m.texts[d.Path] = int64(len(text)), string(text)
 	return nil
 }
 

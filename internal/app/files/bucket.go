@@ -11,12 +11,17 @@ import (
 
 // bucket lists a bucket.
 func (l *listing) bucket(ctx context.Context, b *datasource.Bucket) error {
-	for o, err := range b.Every(ctx) {
+	for o, err := range b.EveryAfter(ctx, l.mark.After) {
 		if err != nil {
 			return fmt.Errorf("list the files: %w", err)
 		}
 		if err := l.key(o); err != nil {
 			return err
+		}
+		if may := l.mark.Pass(o.Key); may && l.pausing != nil {
+			if err := l.pausing.Pause(l.position); err != nil {
+				return err
+			}
 		}
 	}
 	if err := ctx.Err(); err != nil {

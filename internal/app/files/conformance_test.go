@@ -88,6 +88,7 @@ func TestBucketConforms(t *testing.T) {
 		version := 0
 		return apptest.Subject{
 			Source:    newSource(t, files.Options{Bucket: datasource.NewBucket(c, "data", "in")}),
+			Pauses:    true,
 			Objects:   func() map[string]string { return maps.Clone(contents) },
 			Documents: []string{"files.json"},
 			Change: func(t *testing.T) int {

@@ -69,7 +69,10 @@ type Source struct {
 	place   datasource.Datasource
 }
 
-var _ app.Describer = (*Source)(nil)
+var (
+	_ app.Describer = (*Source)(nil)
+	_ app.Pausing   = (*Source)(nil)
+)
 
 // New returns a source. It checks the options, with Usage errors, and touches neither folder nor bucket.
 func New(options Options) (*Source, error) {
@@ -96,19 +99,31 @@ func New(options Options) (*Source, error) {
 // Snapshot implements app.Source. The list comes first: the documents tell about it. Memory holds the names of the
 // folders on the way, and about 100 bytes of each symbolic link.
 func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (app.Facts, error) {
-	l := newListing(s.filter, sink)
-	began := s.options.Now()
+	return s.snapshot(ctx, newListing(s.filter, s.options.Now(), sink))
+}
+
+// SnapshotFrom implements app.Pausing. A folder's runs to its end.
+func (s *Source) SnapshotFrom(ctx context.Context, _ backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
+	l := newListing(s.filter, s.options.Now(), sink)
+	l.pausing = sink
+	if err := l.goOn(from); err != nil {
+		return app.Facts{}, err
+	}
+	return s.snapshot(ctx, l)
+}
+
+func (s *Source) snapshot(ctx context.Context, l *listing) (app.Facts, error) {
 	var err error
 	if s.options.Bucket != nil {
 		err = l.bucket(ctx, s.options.Bucket)
 	} else {
-		err = l.folder(ctx, s.options.Path, began)
+		err = l.folder(ctx, s.options.Path, l.began)
 	}
 	if err != nil {
 		return app.Facts{}, err
 	}
 	l.conclude(s.place.Describe())
-	if err := l.documents(ctx, s.report(began)); err != nil {
+	if err := l.documents(ctx, s.report(l.began)); err != nil {
 		return app.Facts{}, err
 	}
 	return l.facts(), nil
@@ -178,6 +193,9 @@ func (c content) Now() (app.Object, error) {
 	now.Key, now.Path, now.Mode, now.Type = c.listed.Key, c.listed.Path, c.listed.Mode, c.listed.Type
 	return now, err
 }
+
+// Skip implements app.Skipper.
+func (c content) Skip(ctx context.Context, n int64) error { return app.Skip(ctx, c.Content, n) }
 
 // key returns what Object.Key says of a name.
 func key(name string) string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/datasource"
 )
 
 const (
@@ -27,6 +28,10 @@ type listing struct {
 	filter filter
 	used   []bool // include patterns that matched something
 	sink   app.Sink
+	began  time.Time
+
+	pausing app.PausingSink // nil: it is taken in one go
+	mark    datasource.Mark
 
 	counts  counts
 	special int
@@ -43,8 +48,8 @@ type counts struct {
 	Bytes       int64 `json:"bytes"`
 }
 
-func newListing(f filter, sink app.Sink) *listing {
-	return &listing{filter: f, used: make([]bool, len(f.include)), sink: sink, digest: sha256.New()}
+func newListing(f filter, began time.Time, sink app.Sink) *listing {
+	return &listing{filter: f, used: make([]bool, len(f.include)), sink: sink, began: began, digest: sha256.New()}
 }
 
 // file adds a file; o has all but its names.

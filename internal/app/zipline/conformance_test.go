@@ -84,6 +84,14 @@ func (s *small) remove(name string) {
 	data["thumbnails"] = append([]any{}, thumbnails...)
 }
 
+func (s *small) read(name string) string {
+	data, err := os.ReadFile(filepath.Join(s.folder, name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return string(data)
+}
+
 // write gives an object another content, and its row the size.
 func (s *small) write(name, content string) {
 	s.mutex.Lock()
@@ -129,11 +137,7 @@ func TestConforms(t *testing.T) {
 			Objects: func() map[string]string {
 				contents := map[string]string{}
 				for _, entry := range s.entries() {
-					data, err := os.ReadFile(filepath.Join(s.folder, entry.Name()))
-					if err != nil {
-						t.Fatal(err)
-					}
-					contents["uploads/"+entry.Name()] = string(data)
+					contents["uploads/"+entry.Name()] = s.read(entry.Name())
 				}
 				return contents
 			},

@@ -23,11 +23,30 @@ import (
 // maxTreeFiles bounds the files of one tree, which are in memory at once.
 const maxTreeFiles = 250_000
 
-// snapshotFolder is Snapshot for one folder and all below it: the export, the map, the objects.
-func (s *Source) snapshotFolder(ctx context.Context, id string, sink app.Sink) (app.Facts, error) {
-	t, err := s.tree(ctx, id)
+// snapshotFolder is SnapshotFrom for one folder and all below it: the export, the map, the objects.
+func (s *Source) snapshotFolder(ctx context.Context, id string, at *cursor, sink app.PausingSink) (app.Facts, error) {
+	var t *tree
+	var facts app.Facts
+	var err error
+	if at == nil {
+		t, facts, err = s.mapped(ctx, id, sink)
+	} else {
+		t, facts, err = rereadTree(ctx, at, sink)
+	}
 	if err != nil {
 		return app.Facts{}, err
+	}
+	return facts, s.treeObjects(ctx, t, facts, at, sink)
+}
+
+// mapped stores what comes before the objects: the map of the folder, and what is odd about it.
+func (s *Source) mapped(ctx context.Context, id string, sink app.Sink) (*tree, app.Facts, error) {
+	if _, err := s.countOnly(ctx); err != nil { // it is quick to find what is wrong with server and token
+		return nil, app.Facts{}, err
+	}
+	t, err := s.tree(ctx, id)
+	if err != nil {
+		return nil, app.Facts{}, err
 	}
 	t.layOut()
 	for _, finding := range t.findings() {
@@ -35,21 +54,30 @@ func (s *Source) snapshotFolder(ctx context.Context, id string, sink app.Sink) (
 	}
 	digest, err := t.digest()
 	if err != nil {
-		return app.Facts{}, err
+		return nil, app.Facts{}, err
 	}
-	if err := t.store(ctx, sink); err != nil {
-		return app.Facts{}, err
-	}
-	if err := s.treeObjects(ctx, t, sink); err != nil {
-		return app.Facts{}, err
-	}
-	return app.Facts{
+	return t, app.Facts{
 		Application: "Zipline",
 		Version:     t.versions.zipline,
 		Versions:    map[string]string{"export": t.versions.export, "node": t.versions.node},
 		Counts:      map[string]int64{"folders": int64(len(t.folders)), "files": int64(len(t.files))},
 		Digest:      digest,
-	}, nil
+	}, t.store(ctx, sink)
+}
+
+// rereadTree reads the map that an earlier piece has stored: all that listing needs of a tree.
+func rereadTree(ctx context.Context, at *cursor, sink app.PausingSink) (t *tree, facts app.Facts, err error) {
+	if at.Facts == nil {
+		return nil, app.Facts{}, failure.New(failure.Corrupt, "the cursor of the snapshot is not one of a folder").WithHint("start the backup again")
+	}
+	err = sink.Reread(ctx, folderDocument, func(body io.Reader) error {
+		m, err := readFolderMap(body)
+		if err == nil {
+			t = &tree{root: m.id, folders: m.folders, files: m.files}
+		}
+		return err
+	})
+	return t, *at.Facts, err
 }
 
 // tree reads the export and returns one folder with all that belongs to it.
@@ -96,27 +124,30 @@ func (s *Source) readRows(ctx context.Context, each func(array string, row any) 
 }
 
 // treeObjects lists the objects of the datasource that belong to the tree, then the folders in which there are none.
-func (s *Source) treeObjects(ctx context.Context, t *tree, sink app.Sink) error {
-	byKey := map[string][]int{}
-	for i := range t.files {
-		byKey[t.files[i].Stored] = append(byKey[t.files[i].Stored], i)
+func (s *Source) treeObjects(ctx context.Context, t *tree, facts app.Facts, at *cursor, sink app.PausingSink) error {
+	m := newTreeListing(t, facts, sink)
+	if err := m.goOn(at); err != nil {
+		return err
 	}
-	l := &treeListing{tree: t, match: match{sink: sink}, byKey: byKey, seen: make([]bool, len(t.files)), full: map[string]bool{}}
-	for object, err := range s.options.Datasource.List(ctx) {
-		if err := l.take(object, err); err != nil {
+	l := s.list(at, sink, m.position)
+	for object, err := range l.from(ctx, s.options.Datasource) {
+		if err := m.take(object, err); err != nil {
+			return err
+		}
+		if err := l.pause(object.Key); err != nil {
 			return err
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("list Zipline's datasource: %w", err)
 	}
-	if l.listed == 0 && len(t.files) > 0 {
+	if m.listed == 0 && len(t.files) > 0 {
 		sink.Found(problem("suspicious", "", "the folder holds %d files, but %s is empty: is the volume mounted, and is it this Zipline's datasource?",
 			len(t.files), s.options.Datasource.Describe()))
 	}
-	l.missing()
-	l.duplicates()
-	return l.empty()
+	m.missing()
+	m.duplicates()
+	return m.empty()
 }
 
 // treeListing compares the objects of the datasource with the files of a tree.
@@ -125,7 +156,44 @@ type treeListing struct {
 	tree  *tree
 	byKey map[string][]int // files of the tree by stored name
 	seen  []bool           // of each file: the datasource has, or can't read, its object
+	held  []bool           // of each file: its object is in the snapshot
 	full  map[string]bool  // paths of folders that hold an object or a folder
+	facts app.Facts
+}
+
+func newTreeListing(t *tree, facts app.Facts, sink app.Sink) *treeListing {
+	byKey := map[string][]int{}
+	for i := range t.files {
+		byKey[t.files[i].Stored] = append(byKey[t.files[i].Stored], i)
+	}
+	return &treeListing{
+		tree: t, match: match{sink: sink}, byKey: byKey, facts: facts,
+		seen: make([]bool, len(t.files)), held: make([]bool, len(t.files)), full: map[string]bool{},
+	}
+}
+
+// goOn takes over what an earlier piece has seen.
+func (l *treeListing) goOn(at *cursor) error {
+	if at == nil {
+		return nil
+	}
+	l.listed = at.Listed
+	if err := unpack(at.Seen, len(l.seen), func(i int) { l.seen[i] = true }); err != nil {
+		return err
+	}
+	return unpack(at.Held, len(l.held), func(i int) {
+		l.held[i] = true
+		l.holds(l.tree.files[i].Path)
+	})
+}
+
+// position is where the next piece goes on after a key.
+func (l *treeListing) position(after string) cursor {
+	return cursor{
+		After: after, Listed: l.listed, Facts: &l.facts,
+		Seen: packBits(len(l.seen), func(i int) bool { return l.seen[i] }),
+		Held: packBits(len(l.held), func(i int) bool { return l.held[i] }),
+	}
 }
 
 func (l *treeListing) take(object app.Object, err error) error {
@@ -150,6 +218,7 @@ func (l *treeListing) take(object app.Object, err error) error {
 		}
 		object.Path = f.Path
 		l.holds(f.Path)
+		l.held[i] = true
 		if err := l.sink.Object(object); err != nil {
 			return err
 		}

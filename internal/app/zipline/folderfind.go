@@ -142,24 +142,7 @@ func (t *tree) listed(list []*treeFolder) string {
 	return strings.Join(words, ", ")
 }
 
-// distance counts the letters to insert, drop or change to make b of a, in any case; of long texts only the beginning.
+// distance is how many letters two texts differ in, in any case; of long texts only the beginning counts.
 func distance(a, b string) int {
-	a, b = strings.ToLower(shorten(a)), strings.ToLower(shorten(b))
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		row := make([]int, len(b)+1)
-		row[0] = i + 1
-		for j := range len(b) {
-			change := last[j]
-			if a[i] != b[j] {
-				change++
-			}
-			row[j+1] = min(change, last[j+1]+1, row[j]+1)
-		}
-		last = row
-	}
-	return last[len(b)]
+	return plain.Distance(strings.ToLower(shorten(a)), strings.ToLower(shorten(b)))
 }

@@ -35,20 +35,18 @@ type match struct {
 
 // objects lists the datasource into the sink, and reports both differences: rows without an object, and objects
 // without a row.
-func (s *Source) objects(ctx context.Context, e *export, sink app.Sink) error {
+func (s *Source) objects(ctx context.Context, e *export, at *cursor, sink app.PausingSink) error {
 	m := &match{export: e, sink: sink}
-	for object, err := range s.options.Datasource.List(ctx) {
-		var skipped *datasource.Skipped
-		switch {
-		case errors.As(err, &skipped):
-			m.skip(skipped)
-		case err != nil:
-			return fmt.Errorf("list Zipline's datasource: %w", err)
-		default:
-			m.listed++
-			if err := m.place(object); err != nil {
-				return err
-			}
+	if at != nil {
+		m.listed, m.skipped = at.Listed, at.Skipped
+	}
+	l := s.list(at, sink, m.position)
+	for object, err := range l.from(ctx, s.options.Datasource) {
+		if err := m.take(object, err); err != nil {
+			return err
+		}
+		if err := l.pause(object.Key); err != nil {
+			return err
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -58,6 +56,27 @@ func (s *Source) objects(ctx context.Context, e *export, sink app.Sink) error {
 	m.duplicates()
 	m.missing()
 	return nil
+}
+
+func (m *match) take(object app.Object, err error) error {
+	var skipped *datasource.Skipped
+	switch {
+	case errors.As(err, &skipped):
+		m.skip(skipped)
+		return nil
+	case err != nil:
+		return fmt.Errorf("list Zipline's datasource: %w", err)
+	}
+	m.listed++
+	return m.place(object)
+}
+
+// position is where the next piece goes on after a key.
+func (m *match) position(after string) cursor {
+	return cursor{
+		After: after, Date: m.date, Listed: m.listed, Skipped: m.skipped,
+		Seen: packBits(len(m.index.rows), func(i int) bool { return m.index.rows[i].seen }),
+	}
 }
 
 func (m *match) skip(skipped *datasource.Skipped) {

@@ -9,6 +9,8 @@
 // of the export. Its rows are checked against export4.schema.json one by one. The bytes come from the datasource
 // itself, because Zipline's API counts views, deletes what is due, and hides password-protected files.
 //
+// Where the datasource is a bucket, a snapshot may pause while it is listed: see cursor.go.
+//
 // A snapshot of one folder (backup.Scope.Folder) has another layout: see folder.go. FolderTarget rebuilds it.
 //
 // The package promises that the token is in no error and in no finding. What it finds has these kinds:
@@ -56,7 +58,10 @@ type Source struct {
 	client  *client
 }
 
-var _ app.Describer = (*Source)(nil)
+var (
+	_ app.Describer = (*Source)(nil)
+	_ app.Pausing   = (*Source)(nil)
+)
 
 // New returns a source. It checks the options, with Usage errors, and asks nobody.
 func New(options Options) (*Source, error) {
@@ -134,17 +139,44 @@ func checkToken(token secret.String) error {
 
 // Snapshot implements app.Source: counts, export, configuration files, objects.
 func (s *Source) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink) (app.Facts, error) {
-	counted, err := s.countOnly(ctx)
+	return s.SnapshotFrom(ctx, scope, nil, unpaused{sink})
+}
+
+// SnapshotFrom implements app.Pausing.
+func (s *Source) SnapshotFrom(ctx context.Context, scope backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
+	at, err := readCursor(from)
 	if err != nil {
 		return app.Facts{}, err
 	}
 	if scope.Folder != "" {
-		return s.snapshotFolder(ctx, scope.Folder, sink)
+		return s.snapshotFolder(ctx, scope.Folder, at, sink)
 	}
-	asked := s.options.Now()
-	e, err := s.fetch(ctx, s.options.Metrics && !scope.NoMetrics, sink)
+	metrics := s.options.Metrics && !scope.NoMetrics
+	var e *export
+	if at == nil {
+		e, err = s.documents(ctx, metrics, sink)
+	} else {
+		e, err = reread(ctx, metrics, at, sink)
+	}
 	if err != nil {
 		return app.Facts{}, err
+	}
+	if err := s.objects(ctx, e, at, sink); err != nil {
+		return app.Facts{}, err
+	}
+	return e.facts(), nil
+}
+
+// documents stores what comes before the objects: the export, what is odd about it, and the configuration files.
+func (s *Source) documents(ctx context.Context, metrics bool, sink app.Sink) (*export, error) {
+	counted, err := s.countOnly(ctx)
+	if err != nil {
+		return nil, err
+	}
+	asked := s.options.Now()
+	e, err := s.fetch(ctx, metrics, sink)
+	if err != nil {
+		return nil, err
 	}
 	if e.date.IsZero() {
 		e.date = asked
@@ -153,13 +185,7 @@ func (s *Source) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink
 		sink.Found(finding)
 	}
 	s.compare(ctx, counted, e, sink)
-	if err := s.configFiles(ctx, sink); err != nil {
-		return app.Facts{}, err
-	}
-	if err := s.objects(ctx, e, sink); err != nil {
-		return app.Facts{}, err
-	}
-	return e.facts(), nil
+	return e, s.configFiles(ctx, sink)
 }
 
 func (e *export) facts() app.Facts {

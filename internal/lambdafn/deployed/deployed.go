@@ -19,10 +19,17 @@ type Function struct {
 	Timeout  time.Duration // of one invocation; less than the TimeoutSeconds of the tasks that call it
 	Required []string      // environment variables without which it refuses to work
 	Optional []string
-	Vault    []Grant // what it does in the vault's bucket
+	Vault    []Grant  // what it does in the vault's bucket
+	MAC      []string // what it does with the key that MACs of manifests are made with
 	// Sources says that it reads the datasources of sources, Targets that it writes to those of targets.
 	Sources, Targets bool
 }
+
+// What a function does with the HMAC key of KMS. Only the one that seals makes MACs.
+const (
+	MakeMAC  = "kms:GenerateMac"
+	CheckMAC = "kms:VerifyMac"
+)
 
 // Grant is one action of S3 on what lies below a prefix of the vault; on the bucket itself where the prefix is "".
 type Grant struct {
@@ -60,7 +67,13 @@ const (
 	// On the bucket. Without the right to list it, S3 answers 403 and not 404 for what is not there.
 	list    = "s3:ListBucket"
 	uploads = "s3:ListBucketMultipartUploads"
+	// Only where the stack locks objects: see Locks.
+	lock   = "s3:PutObjectRetention"
+	locked = "s3:GetObjectRetention"
 )
+
+// Locks reports whether an action is of use only in a bucket with Object Lock. Nobody may bypass a lock.
+func Locks(action string) bool { return action == lock || action == locked }
 
 var bucket = []string{""}
 
@@ -82,10 +95,11 @@ var Functions = []Function{
 	{
 		Name: "export", Says: "begins a backup, stores the documents and the list of objects, plans the packs",
 		Memory: 1769, Timeout: 15 * time.Minute, Sources: true,
-		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: anywhere,
+		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: with(anywhere, "LIFEBOAT_MAC_KEY"), MAC: []string{CheckMAC},
 		Vault: together(always,
 			on(bucket, uploads),
-			on([]string{"vault.json"}, put), // at the first backup
+			on([]string{"vault.json"}, put),     // at the first backup
+			on([]string{"catalog/locks/"}, get), // what is locked is not freed
 			on([]string{"catalog/backups/", "catalog/leases/"}, get, put),
 			on([]string{"catalog/leases/"}, remove),
 			on([]string{"snapshots/"}, get, put, remove, abort),
@@ -107,11 +121,13 @@ var Functions = []Function{
 	{
 		Name: "package", Says: "assembles and seals the archive, or cleans up behind a run that failed",
 		Memory: 1769, Timeout: 15 * time.Minute,
-		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: anywhere,
+		Required: with(everywhere, "LIFEBOAT_SIGNING_KEY"), Optional: with(anywhere, "LIFEBOAT_IMMUTABILITY", "LIFEBOAT_MAC_KEY"),
+		MAC: []string{MakeMAC, CheckMAC}, // it checks those of earlier backups before it frees what none needs
 		Vault: together(always,
 			on(bucket, uploads),
-			on([]string{"catalog/backups/", "catalog/leases/", "catalog/condemned/"}, get, put),
-			on([]string{"catalog/leases/", "catalog/condemned/"}, remove),
+			on([]string{"catalog/backups/", "catalog/leases/", "catalog/condemned/", "catalog/locks/"}, get, put),
+			on([]string{"catalog/leases/", "catalog/condemned/", "catalog/locks/"}, remove),
+			on([]string{"vault.json", "catalog/backups/", "snapshots/", "packs/", "archives/"}, lock, locked),
 			on([]string{"snapshots/", "packs/", "archives/"}, get, put, remove, abort),
 			on([]string{"archives/"}, parts),
 		),
@@ -129,12 +145,15 @@ var Functions = []Function{
 	{
 		Name: "restore", Says: "checks what is restored and writes it to its target",
 		Memory: 1769, Timeout: 15 * time.Minute, Targets: true,
-		Required: everywhere, Optional: with(anywhere, "LIFEBOAT_SIGNING_KEY", "LIFEBOAT_TRUSTED_KEYS"),
+		Required: everywhere, Optional: with(anywhere, "LIFEBOAT_SIGNING_KEY", "LIFEBOAT_TRUSTED_KEYS", "LIFEBOAT_MAC_KEY"),
+		MAC: []string{CheckMAC},
 		Vault: together(always,
 			on([]string{"catalog/restores/", "catalog/leases/", "catalog/names/", "restores/"}, get, put),
 			on([]string{"catalog/leases/", "catalog/names/", "restores/", "incoming/"}, remove),
 			on([]string{"catalog/backups/", "snapshots/", "packs/", "archives/"}, get),
 			on([]string{"incoming/"}, get, put, abort, parts),
+			on([]string{"drills/"}, get, put, remove, abort), // of drills: thrown away again
+			on([]string{"catalog/backups/"}, put),            // that a drill has proven it
 			on(bucket, uploads),
 		),
 	},
@@ -142,8 +161,7 @@ var Functions = []Function{
 		Name: "api", Says: "answers the links of mails and the API, and starts what the API is asked for",
 		Memory: 512, Timeout: 29 * time.Second,
 		Required: with(everywhere, "LIFEBOAT_PUBLIC_URL", "LIFEBOAT_LINK_KEY"),
-		// LIFEBOAT_VAULT_OWNER is not for who presigns: a browser sends no header that names the owner.
-		Optional: []string{"LIFEBOAT_DEADLINE_MARGIN", "LIFEBOAT_LOOPBACK", "LIFEBOAT_BACKUP_MACHINE", "LIFEBOAT_RESTORE_MACHINE"},
+		Optional: with(anywhere, "LIFEBOAT_BACKUP_MACHINE", "LIFEBOAT_RESTORE_MACHINE"),
 		Vault: together(always,
 			on([]string{"catalog/backups/", "catalog/restores/", "archives/"}, get),
 			on([]string{"links/"}, get, put),

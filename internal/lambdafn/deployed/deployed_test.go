@@ -18,6 +18,7 @@ import (
 	"lifeboat/internal/lambdafn/deployed"
 	"lifeboat/internal/secret"
 	"lifeboat/internal/step"
+	"lifeboat/internal/vault"
 	"lifeboat/workflow"
 )
 
@@ -117,6 +118,7 @@ func TestReadRefuses(t *testing.T) {
 	for variable, value := range map[string]string{
 		"LIFEBOAT_SIGNING_KEY": "hunter2-hunter2", "LIFEBOAT_LINK_KEY": "env:KEY", "LIFEBOAT_PUBLIC_URL": "ftp://x", "LIFEBOAT_DEADLINE_MARGIN": "1h",
 		"LIFEBOAT_TRUSTED_KEYS": "AAAA", "LIFEBOAT_MAIL": "smtp", "LIFEBOAT_WEBHOOK": "ssm:/hook", "LIFEBOAT_VAULT_OWNER": "me",
+		"LIFEBOAT_IMMUTABILITY": "forever", "LIFEBOAT_MAC_KEY": "alias/mac",
 	} {
 		_, err := deployed.Read("notify", environment(map[string]string{variable: value}))
 		if failure.KindOf(err) != failure.Usage || !strings.Contains(fmt.Sprint(err), variable) || strings.Contains(fmt.Sprint(err), "hunter2") {
@@ -125,6 +127,26 @@ func TestReadRefuses(t *testing.T) {
 	}
 	if _, err := deployed.Read("notify", environment(map[string]string{"LIFEBOAT_MAIL": "ses"})); !strings.Contains(fmt.Sprint(err), "LIFEBOAT_MAIL_FROM") {
 		t.Errorf("SES without a sender: %v", err)
+	}
+}
+
+// TestLocksAndMACs: who seals may lock and make MACs, nobody else may, and nobody may take a lock away.
+func TestLocksAndMACs(t *testing.T) {
+	for _, f := range deployed.Functions {
+		for _, g := range f.Vault {
+			if deployed.Locks(g.Action) && f.Name != "package" || strings.Contains(g.Action, "Bypass") || strings.HasSuffix(g.Action, "Version") {
+				t.Errorf("%s may %s on %s", f.Name, g.Action, g.Prefix)
+			}
+		}
+		if slices.Contains(f.MAC, deployed.MakeMAC) != (f.Name == "package") || len(f.MAC) > 0 != slices.Contains(f.Optional, "LIFEBOAT_MAC_KEY") {
+			t.Errorf("%s may %v", f.Name, f.MAC)
+		}
+	}
+	e, err := deployed.Read("package", environment(map[string]string{
+		"LIFEBOAT_IMMUTABILITY": "30d compliance", "LIFEBOAT_MAC_KEY": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab",
+	}))
+	if err != nil || e.Lock == nil || *e.Lock != (vault.Lock{Days: 30, Compliance: true}) || e.MACKey == "" {
+		t.Errorf("%+v, %v", e, err)
 	}
 }
 
@@ -168,6 +190,8 @@ sources:
   profiled: {kind: files, path: {s3: "s3://data", profile: me}}
   keyed: {kind: files, path: {s3: "s3://data", endpoint: "http://127.0.0.1:9000", access-key: "file:/a", secret-key: hunter2}}
   itself: {kind: files, path: "s3://stack-vault"}
+  partner: {kind: files, path: {s3: "s3://theirs", role: "arn:aws:iam::444455556666:role/r", external-id: "env:ID"}}
+  friend: {kind: files, path: {s3: "s3://theirs", role: "arn:aws:iam::444455556666:role/r", external-id: "friend-7f3e"}}
   good: {kind: zipline, url: "https://z.example.org", token: "secretsmanager:zipline", datasource: "s3://uploads/zipline"}
 targets:
   back: {kind: zipline, url: "http://[::1]:3000", token: "ssm:/token", datasource: /srv/uploads}
@@ -198,6 +222,7 @@ func TestFit(t *testing.T) {
 		"the source keyed: its access-key is file:/a",
 		"the source keyed: its secret-key stands in the configuration itself",
 		"the source itself has its files in stack-vault",
+		"the source partner: its external-id is env:ID",
 		"the target back is at http://[::1]:3000",
 		"the target back has its files in the folder /srv/uploads",
 		"mail: {smtp: …} stands in the configuration itself",
@@ -206,7 +231,7 @@ func TestFit(t *testing.T) {
 			t.Errorf("nobody says: %s", want)
 		}
 	}
-	if len(refused) != 13 {
+	if len(refused) != 14 {
 		t.Errorf("%d refusals:\n%s", len(refused), strings.Join(texts, "\n"))
 	}
 	if near := (deployed.Place{Loopback: true}).Source(c.Sources[2]); len(near) != 2 {

@@ -12,6 +12,7 @@ import (
 
 	"lifeboat/internal/failure"
 	"lifeboat/internal/secret"
+	"lifeboat/internal/vault"
 )
 
 // Environment is what a function finds in its environment. No variable holds a secret: keys and addresses that are
@@ -25,6 +26,11 @@ type Environment struct {
 	Config      string
 	VaultBucket string // LIFEBOAT_VAULT_BUCKET
 	VaultOwner  string // LIFEBOAT_VAULT_OWNER: the account that must own it; "" for any
+	// LIFEBOAT_IMMUTABILITY: how what a backup needs is locked when it is sealed, such as "30d governance"; nil: not at all.
+	Lock *vault.Lock
+	// LIFEBOAT_MAC_KEY: ARN of the HMAC key of KMS that manifests get a MAC from, beside their signature; "" for none. What
+	// its role lets a function do with it, make or only check, is the stack's to say.
+	MACKey string
 	// LIFEBOAT_SIGNING_KEY: what `lifeboat key export` prints, or a random text from which the key is derived; see
 	// SigningKey.
 	SigningKey secret.Reference
@@ -52,7 +58,10 @@ type Environment struct {
 // DefaultMargin is the margin before the deadline where the environment does not say.
 const DefaultMargin = 30 * time.Second
 
-var account = regexp.MustCompile(`^[0-9]{12}$`)
+var (
+	account = regexp.MustCompile(`^[0-9]{12}$`)
+	macKey  = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
+)
 
 // Read reads the environment of a function through getenv. All that is wrong comes back at once, as a Usage error.
 func Read(function string, getenv func(string) string) (Environment, error) {
@@ -84,6 +93,16 @@ func Read(function string, getenv func(string) string) (Environment, error) {
 	}
 	if (e.Webhook == "") != (e.WebhookKey == "") {
 		r.wrong("LIFEBOAT_WEBHOOK and LIFEBOAT_WEBHOOK_KEY need one another")
+	}
+	if text := getenv("LIFEBOAT_IMMUTABILITY"); text != "" {
+		lock, err := vault.ParseLock(text)
+		if err != nil {
+			r.wrong("LIFEBOAT_IMMUTABILITY: %w", err)
+		}
+		e.Lock = &lock
+	}
+	if e.MACKey = getenv("LIFEBOAT_MAC_KEY"); e.MACKey != "" && !macKey.MatchString(e.MACKey) {
+		r.wrong("LIFEBOAT_MAC_KEY is no ARN of a key of KMS")
 	}
 	if e.VaultOwner != "" && !account.MatchString(e.VaultOwner) {
 		r.wrong("LIFEBOAT_VAULT_OWNER is no account of 12 digits")

@@ -94,6 +94,9 @@ func (p Place) bucket(who string, b config.Bucket, elsewhere string) []error {
 		refused = append(refused, fitSecret(who+": its access-key", b.AccessKey, true)...)
 		refused = append(refused, fitSecret(who+": its secret-key", b.SecretKey, true)...)
 	}
+	if !b.ExternalID.Bare() { // in the file itself it may stand: it is no secret
+		refused = append(refused, fitSecret(who+": its external-id", b.ExternalID, true)...)
+	}
 	return refused
 }
 

@@ -5,10 +5,12 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -18,6 +20,12 @@ import (
 type Guard struct {
 	// May reports whether an action is allowed on an object, or on the bucket itself where key is "".
 	May func(action, bucket, key string) bool
+	// Ask takes the place of May where it is set: it sees the request, too, whose body it must not read.
+	Ask func(r *http.Request, action, bucket, key string) bool
+	// Owner is the account that requests must name as that of a bucket, "" for any; nil: none need to.
+	Owner func(bucket string) string
+	// Forward changes what is sent on to the server; may be nil.
+	Forward func(r *http.Request)
 
 	proxy httputil.ReverseProxy
 	mutex sync.Mutex
@@ -36,9 +44,47 @@ func NewGuard(server string, transport http.RoundTripper, may func(action, bucke
 		r.Out.URL.Scheme, r.Out.URL.Host = target.Scheme, target.Host
 		r.Out.Host = r.In.Host // the signature is over the host that was asked
 		r.Out.Header["X-Forwarded-For"] = nil
-	}}
+		if g.Forward != nil {
+			g.Forward(r.Out)
+		}
+	}, ModifyResponse: g.hide, ErrorLog: log.New(io.Discard, "", 0)} // a function that is killed hangs up
 	return g, nil
 }
+
+// may asks about one action.
+func (g *Guard) may(r *http.Request, u use) bool {
+	if g.Ask != nil {
+		return g.Ask(r, u.action, u.bucket, u.key)
+	}
+	return g.May(u.action, u.bucket, u.key)
+}
+
+// hide makes "forbidden" of "not found" for who may not list the bucket, as S3 does.
+func (g *Guard) hide(response *http.Response) error {
+	r := response.Request
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	if response.StatusCode != http.StatusNotFound || key == "" || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil
+	}
+	list := use{"s3:ListBucket", bucket, ""}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	g.used[list] = true
+	if g.may(r, list) {
+		return nil
+	}
+	g.bad = append(g.bad, fmt.Sprintf("%s %s/", list.action, bucket))
+	_ = response.Body.Close()
+	response.StatusCode, response.Status = http.StatusForbidden, "403 Forbidden"
+	response.Body, response.ContentLength = io.NopCloser(strings.NewReader(denied)), int64(len(denied))
+	response.Header.Set("Content-Length", strconv.Itoa(len(denied)))
+	if r.Method == http.MethodHead {
+		response.Body = http.NoBody
+	}
+	return nil
+}
+
+const denied = `<Error><Code>AccessDenied</Code><Message>the role does not allow it</Message></Error>`
 
 // Refused returns what was refused, in order.
 func (g *Guard) Refused() []string {
@@ -74,17 +120,38 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mutex.Lock()
 	for _, u := range uses {
 		g.used[u] = true
-		if !g.May(u.action, u.bucket, u.key) {
-			g.bad = append(g.bad, fmt.Sprintf("%s %s/%s", u.action, u.bucket, u.key))
+		unnamed := g.Owner != nil && !owned(r, u.bucket, g.Owner(u.bucket))
+		if unnamed || !g.may(r, u) {
+			refused := fmt.Sprintf("%s %s/%s", u.action, u.bucket, u.key)
+			if unnamed {
+				refused += " without naming its owner"
+			}
+			g.bad = append(g.bad, refused)
 			g.mutex.Unlock()
 			w.Header().Set("Content-Type", "application/xml")
 			w.WriteHeader(http.StatusForbidden)
-			_, _ = io.WriteString(w, `<Error><Code>AccessDenied</Code><Message>the role does not allow it</Message></Error>`)
+			_, _ = io.WriteString(w, denied)
 			return
 		}
 	}
 	g.mutex.Unlock()
 	g.proxy.ServeHTTP(w, r)
+}
+
+// owned reports whether a request names the owner of a bucket, wherever it concerns it: as its own, or as what it copies
+// from.
+func owned(r *http.Request, bucket, owner string) bool {
+	of := func(path string) bool {
+		name, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		return name == bucket
+	}
+	switch {
+	case owner == "":
+		return true
+	case of(r.URL.Path) && r.Header.Get("X-Amz-Expected-Bucket-Owner") != owner:
+		return false
+	}
+	return !of(r.Header.Get("X-Amz-Copy-Source")) || r.Header.Get("X-Amz-Source-Expected-Bucket-Owner") == owner
 }
 
 // usesOf returns the actions that S3 asks for before it answers a request.
@@ -96,6 +163,12 @@ func usesOf(r *http.Request) ([]use, error) {
 		return onBucket(r, bucket, query)
 	}
 	switch {
+	case query.Has("retention") && r.Method == http.MethodPut:
+		return one("s3:PutObjectRetention"), nil
+	case query.Has("retention"):
+		return one("s3:GetObjectRetention"), nil
+	case r.Method == http.MethodDelete && query.Has("versionId"):
+		return one("s3:DeleteObjectVersion"), nil
 	case (r.Method == http.MethodGet || r.Method == http.MethodHead) && query.Has("uploadId"):
 		return one("s3:ListMultipartUploadParts"), nil
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:

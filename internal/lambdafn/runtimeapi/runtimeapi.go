@@ -7,6 +7,7 @@ package runtimeapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -20,12 +21,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
 // Function is a deployed function. Its methods are safe for concurrent use.
 type Function struct {
 	Name      string
+	ARN       string        // as invocations are told; "": one that is made up
 	Bootstrap string        // path of the program
 	Variables []string      // NAME=value, beside what Lambda sets itself; nothing of this process' environment is passed on
 	Memory    int           // MiB, as the function is told; 0: 1024
@@ -135,6 +138,18 @@ func (f *Function) Kill() {
 	f.idle = nil
 }
 
+// Expire stops every environment where it stands, as one that hangs is, and lets the time of what is under way be over:
+// it is killed and ends with TimedOut.
+func (f *Function) Expire() {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	for e := range f.living {
+		_ = e.command.Process.Signal(syscall.SIGSTOP) // it may be gone
+		e.late.Do(func() { close(e.expired) })
+	}
+	f.idle = nil
+}
+
 // Close ends every environment and waits for it.
 func (f *Function) Close() {
 	f.mutex.Lock()
@@ -195,6 +210,8 @@ type environment struct {
 	next     chan invocation
 	answers  chan answer
 	exited   chan struct{}
+	late     sync.Once
+	expired  chan struct{} // closed when what is under way takes too long
 }
 
 type invocation struct {
@@ -214,7 +231,7 @@ func (f *Function) start() (*environment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the Runtime API of %s: %w", f.Name, err)
 	}
-	e := &environment{function: f, next: make(chan invocation), answers: make(chan answer, 1), exited: make(chan struct{})}
+	e := &environment{function: f, next: make(chan invocation), answers: make(chan answer, 1), exited: make(chan struct{}), expired: make(chan struct{})}
 	e.server = &http.Server{Handler: e.handler(), ReadHeaderTimeout: initTime}
 	go func() { _ = e.server.Serve(listener) }()
 	e.command = exec.Command(f.Bootstrap)
@@ -297,9 +314,10 @@ func (e *environment) invoke(payload []byte, timeout time.Duration) (body json.R
 		}
 		return nil, false, newError(ExitError, fmt.Sprintf("RequestId: %s Error: Runtime exited", i.id))
 	case <-over.C:
-		e.kill()
-		return nil, false, newError(TimedOut, fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", i.id, timeout.Seconds()))
+	case <-e.expired:
 	}
+	e.kill()
+	return nil, false, newError(TimedOut, fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", i.id, timeout.Seconds()))
 }
 
 func (e *environment) settle(a answer) (json.RawMessage, bool, error) {
@@ -329,7 +347,7 @@ func (e *environment) hand(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Type", "application/json")
 		h.Set("Lambda-Runtime-Aws-Request-Id", i.id)
 		h.Set("Lambda-Runtime-Deadline-Ms", strconv.FormatInt(i.deadline.UnixMilli(), 10))
-		h.Set("Lambda-Runtime-Invoked-Function-Arn", fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", region, account, e.function.Name))
+		h.Set("Lambda-Runtime-Invoked-Function-Arn", cmp.Or(e.function.ARN, fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", region, account, e.function.Name)))
 		h.Set("Lambda-Runtime-Trace-Id", "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1")
 		_, _ = io.Copy(w, bytes.NewReader(i.payload)) // a process that is gone is noticed elsewhere
 	case <-e.exited:

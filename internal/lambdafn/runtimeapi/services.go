@@ -1,6 +1,8 @@
 package runtimeapi
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -8,10 +10,12 @@ import (
 	"sync"
 )
 
-// Services are stand-ins shaped like Secrets Manager, the parameter store of SSM, SES, and StartExecution and
-// DescribeExecution of Step Functions. One address serves all of them: AWS_ENDPOINT_URL_SECRETS_MANAGER, AWS_ENDPOINT_URL_SSM,
-// AWS_ENDPOINT_URL_SESV2 and AWS_ENDPOINT_URL_SFN name it.
+// Services are stand-ins shaped like Secrets Manager, the parameter store of SSM, SES, the MACs of KMS, and StartExecution
+// and DescribeExecution of Step Functions. One address serves all of them: AWS_ENDPOINT_URL_SECRETS_MANAGER,
+// AWS_ENDPOINT_URL_SSM, AWS_ENDPOINT_URL_SESV2, AWS_ENDPOINT_URL_KMS and AWS_ENDPOINT_URL_SFN name it.
 type Services struct {
+	// MACs holds the HMAC keys by ARN: whatever of them is asked for is there.
+	MACs       map[string][]byte
 	Secrets    map[string]string // by name or ARN
 	Parameters map[string]string
 	// Started hears of each execution that was started, on a goroutine of its own; nobody does where it is nil. Such an
@@ -64,7 +68,7 @@ func (s *Services) Mails() [][]byte {
 	return append([][]byte{}, s.mails...)
 }
 
-// Asked returns how often a secret or parameter was asked for.
+// Asked returns how often a secret or parameter was asked for, or TrentService.GenerateMac and TrentService.VerifyMac of KMS.
 func (s *Services) Asked(name string) int {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -83,6 +87,9 @@ func (s *Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Input           string
 		StateMachineArn string
 		ExecutionArn    string
+		KeyId           string
+		MacAlgorithm    string
+		Message, Mac    []byte
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		answerJSON(w, http.StatusBadRequest, map[string]string{"__type": "SerializationException"})
@@ -97,6 +104,8 @@ func (s *Services) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.value(w, s.Parameters, in.Name, "ParameterNotFound", func(v string) any {
 			return map[string]any{"Parameter": map[string]string{"Name": in.Name, "Value": v}}
 		})
+	case target == "TrentService.GenerateMac" || target == "TrentService.VerifyMac":
+		s.mac(w, target, in.KeyId, in.MacAlgorithm, in.Message, in.Mac)
 	case target == "AWSStepFunctions.StartExecution":
 		s.start(w, in.StateMachineArn, in.Name, in.Input)
 	case target == "AWSStepFunctions.DescribeExecution":
@@ -119,6 +128,38 @@ func (s *Services) value(w http.ResponseWriter, values map[string]string, name, 
 		return
 	}
 	answerJSON(w, http.StatusBadRequest, map[string]string{"__type": missing})
+}
+
+// mac makes or checks a code as KMS does: a wrong one is an error, not a "no".
+func (s *Services) mac(w http.ResponseWriter, target, id, algorithm string, message, code []byte) {
+	if s.asked == nil {
+		s.asked = map[string]int{}
+	}
+	s.asked[target]++
+	refuse := func(code string) { answerJSON(w, http.StatusBadRequest, map[string]string{"__type": code}) }
+	key, ok := s.MACs[id]
+	switch {
+	case !ok:
+		refuse("NotFoundException")
+		return
+	case algorithm != "HMAC_SHA_256" || len(message) == 0 || len(message) > 4096:
+		refuse("ValidationException")
+		return
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write(message)
+	sum := h.Sum(nil)
+	answer := map[string]any{"KeyId": id, "MacAlgorithm": algorithm}
+	switch {
+	case target == "TrentService.GenerateMac":
+		answer["Mac"] = sum
+	case !hmac.Equal(sum, code):
+		refuse("KMSInvalidMacException")
+		return
+	default:
+		answer["MacValid"] = true
+	}
+	answerJSON(w, http.StatusOK, answer)
 }
 
 // start remembers an execution. A name is taken for ever, as it is for a closed execution on AWS.

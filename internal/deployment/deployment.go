@@ -1,5 +1,6 @@
-// Package options reads what lifeboat.yaml says of its deployment: the section deploy, which the stack alone
-// understands. The rest of the file is the one that every command reads; package config checks it.
+// Package deployment reads what lifeboat.yaml says of its deployment, the section deploy, and says what the stack in AWS
+// will be made of. The stack (infra/) and `lifeboat deploy --print` read the same; a test of the stack holds what is said
+// here against its template. The rest of the file is the one that every command reads; package config checks it.
 //
 //	deploy:
 //	  stack: lifeboat                      # name of the stack; the default
@@ -8,10 +9,11 @@
 //	  targets:
 //	    photos-new: {kms-key: arn:aws:kms:…}
 //	  drills:
-//	    photos-weekly: {source: photos, target: photos-drill, cron: "0 5 ? * SUN *", zone: Europe/Zurich, dry-run: false}
+//	    photos-weekly: {source: photos, cron: "0 5 ? * SUN *", zone: Europe/Zurich}   # target: photos-drill, dry-run: true
 //	  immutability: 30d governance         # or compliance; a decision of the first deployment
 //	  mail: {from: backups@example.com}    # through SES; identity: example.com, existing: true
 //	  alarms: [ops@example.com]
+//	  budget: 20                           # US dollars a month
 //	  api: {issuer: https://login.example.com/, audience: [lifeboat], scope-prefix: "backup:"}
 //	  webhook: {url: secretsmanager:hook, key: secretsmanager:hook-key}
 //	  secret-keys: [arn:aws:kms:…]         # keys of your own that the referenced secrets are encrypted with
@@ -20,7 +22,7 @@
 //	  tags: {cost-centre: backups}
 //
 // A wrong section is refused as a whole, with all that is wrong in it at once.
-package options
+package deployment
 
 import (
 	"time"
@@ -41,6 +43,7 @@ type Options struct {
 	Lock       *Lock // nil: versions can be deleted by whoever may
 	Mail       *Mail // nil: mail leaves as mail: says, or not at all
 	Alarms     []string
+	Budget     int // US dollars a month, of which the addresses of Alarms hear; 0: none
 	API        API
 	Webhook    *Webhook
 	SecretKeys []string // ARNs of KMS keys
@@ -71,11 +74,12 @@ type Target struct {
 	Key string // ARN of the KMS key of its bucket
 }
 
-// Drill is a restore of the newest backup of a source that a schedule starts.
+// Drill is a restore of the newest backup of a source that a schedule starts, to prove that it can be restored.
 type Drill struct {
 	When
-	Source, Target string
-	DryRun         bool // check every byte and write nothing
+	Source string
+	Target string // that is there for drills; "": a throw-away place in the vault
+	DryRun bool   // check every byte and write nothing
 }
 
 // Lock is Object Lock: no version is deleted or overwritten for so many days.

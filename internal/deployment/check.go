@@ -1,4 +1,4 @@
-package options
+package deployment
 
 import (
 	"cmp"
@@ -47,12 +47,15 @@ func (r *reader) options(section []byte) *Options {
 	if d.Webhook != nil {
 		o.Webhook = &Webhook{r.reference("webhook: url", d.Webhook.URL), r.reference("webhook: key", d.Webhook.Key)}
 	}
+	if d.Budget != nil {
+		o.Budget = r.budget(*d.Budget, len(d.Alarms))
+	}
 	r.account(o)
 	return o
 }
 
 func (r *reader) sources(f file, o *Options) {
-	for _, name := range slices.Sorted(maps.Keys(f.Deploy.Sources)) {
+	for _, name := range sorted(f.Deploy.Sources) {
 		s := f.Deploy.Sources[name]
 		if _, err := r.config.Source(name); err != nil {
 			r.wrong("sources: there is no source %q", name)
@@ -69,7 +72,7 @@ func (r *reader) sources(f file, o *Options) {
 			r.warnings = append(r.warnings, "the source "+string(s.Name)+" has no schedule: it is backed up only when somebody asks, and is never overdue")
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(f.Deploy.Targets)) {
+	for _, name := range sorted(f.Deploy.Targets) {
 		if _, err := r.config.Target(name); err != nil {
 			r.wrong("targets: there is no target %q", name)
 		}
@@ -80,7 +83,7 @@ func (r *reader) sources(f file, o *Options) {
 var drillName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 func (r *reader) drills(f file, o *Options) {
-	for _, name := range slices.Sorted(maps.Keys(f.Deploy.Drills)) {
+	for _, name := range sorted(f.Deploy.Drills) {
 		d, who := f.Deploy.Drills[name], "drills: "+name
 		if !drillName.MatchString(name) {
 			r.wrong("%s: is no name; use 1 to 40 of a-z, 0-9 and -", who)
@@ -88,8 +91,11 @@ func (r *reader) drills(f file, o *Options) {
 		if _, err := r.config.Source(d.Source); err != nil {
 			r.wrong("%s: there is no source %q", who, d.Source)
 		}
-		if _, err := r.config.Target(d.Target); err != nil {
-			r.wrong("%s: there is no target %q: a drill of the stack writes to a target that is there for it", who, d.Target)
+		if _, err := r.config.Target(d.Target); d.Target != "" && err != nil {
+			r.wrong("%s: there is no target %q: name one that is there for drills, or none, for a throw-away place in the vault", who, d.Target)
+		}
+		if d.DryRun && d.Target == "" {
+			r.wrong("%s: dry-run needs a target, against which it checks", who)
 		}
 		w := r.when(who, d.when)
 		if w.Cron == "" {
@@ -99,8 +105,7 @@ func (r *reader) drills(f file, o *Options) {
 	}
 }
 
-// when checks a schedule. EventBridge has six fields: minutes, hours, day of month, month, day of week, year; of the two
-// days one must be "?".
+// when checks a schedule.
 func (r *reader) when(who string, w when) When {
 	if w.Cron == "" {
 		if w.Zone != "" || w.Window != "" {
@@ -109,8 +114,9 @@ func (r *reader) when(who string, w when) When {
 		return When{}
 	}
 	fields := strings.Fields(w.Cron)
-	if len(fields) != 6 || !cronFields.MatchString(w.Cron) || (fields[2] == "?") == (fields[4] == "?") {
-		r.wrong("%s: cron has six fields, and ? for either the day of the month or the day of the week: \"0 2 * * ? *\" is every day at 2 o'clock", who)
+	_, err := parseCron(w.Cron)
+	if err != nil {
+		r.wrong("%s: %w", who, err)
 	}
 	zone, window := cmp.Or(w.Zone, "UTC"), 15*time.Minute
 	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
@@ -127,8 +133,6 @@ func (r *reader) when(who string, w when) When {
 	}
 	return When{Cron: strings.Join(fields, " "), Zone: zone, Window: window}
 }
-
-var cronFields = regexp.MustCompile(`^[0-9A-Z,\-*?/LW# ]+$`)
 
 // overdue is given, or follows from a schedule that runs every day.
 func (r *reader) overdue(who, cron, text string) time.Duration {
@@ -179,6 +183,19 @@ func (r *reader) mail(from, identity string, existing bool) *Mail {
 	return &Mail{From: from, Identity: identity, Existing: existing}
 }
 
+// mostMailed is how many addresses one notification of a budget reaches.
+const mostMailed = 10
+
+func (r *reader) budget(dollars, told int) int {
+	if dollars < 1 || dollars > 1_000_000 {
+		r.wrong("budget: must be whole US dollars a month, 1 to 1000000")
+	}
+	if told == 0 || told > mostMailed {
+		r.wrong("budget: needs 1 to %d addresses in alarms: they hear of it", mostMailed)
+	}
+	return dollars
+}
+
 func (r *reader) api(f file) API {
 	d := f.Deploy.API
 	a := API{Issuer: d.Issuer, Audience: d.Audience, ScopePrefix: "backup:"}
@@ -212,6 +229,9 @@ func (r *reader) key(who, arn string) string {
 	return arn
 }
 
+// sorted returns the names of a section in the order of the alphabet.
+func sorted[V any](section map[string]V) []string { return slices.Sorted(maps.Keys(section)) }
+
 // account checks what concerns the account as a whole.
 func (r *reader) account(o *Options) {
 	for _, a := range o.Alarms {
@@ -222,7 +242,7 @@ func (r *reader) account(o *Options) {
 	for _, arn := range o.SecretKeys {
 		r.key("secret-keys", arn)
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Reserved)) {
+	for _, name := range sorted(o.Reserved) {
 		if _, known := deployed.Named(name); !known {
 			r.wrong("reserved-concurrency: there is no function %q", name)
 		}

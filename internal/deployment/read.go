@@ -1,4 +1,4 @@
-package options
+package deployment
 
 import (
 	"bytes"
@@ -29,7 +29,7 @@ func Load(path string) (*Options, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, failure.New(failure.Usage, "read the configuration: %w", err).
-			WithHint("set LIFEBOAT_CONFIG to the path of lifeboat.yaml; `lifeboat init` writes one")
+			WithHint("`lifeboat init` writes one; --config names another (`make`: LIFEBOAT_CONFIG)")
 	}
 	defer file.Close()
 	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
@@ -64,7 +64,7 @@ func Parse(name string, data []byte, folder string) (*Options, error) {
 		return o, nil
 	}
 	return nil, failure.New(failure.Usage, "%s can't be deployed:\n%w", name, errors.Join(r.problems...)).
-		WithHint("correct the file and type `make synth` again; nothing was deployed")
+		WithHint("correct the file; `lifeboat deploy --print` shows what is made of it. Nothing was deployed")
 }
 
 // hinted puts an error and its hint into one text: several of them are shown at once.
@@ -139,6 +139,7 @@ type file struct {
 			Existing bool   `yaml:"existing"`
 		} `yaml:"mail"`
 		Alarms []string `yaml:"alarms"`
+		Budget *int     `yaml:"budget"`
 		API    struct {
 			Issuer      string   `yaml:"issuer"`
 			Audience    []string `yaml:"audience"`

@@ -1,4 +1,4 @@
-package options_test
+package deployment_test
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"lifeboat/infra/options"
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/failure"
 )
 
@@ -23,9 +23,9 @@ targets:
   papers-new: {kind: files, path: s3://example-papers-new}
 `
 
-func parse(t *testing.T, text string) (*options.Options, error) {
+func parse(t *testing.T, text string) (*deployment.Options, error) {
 	t.Helper()
-	return options.Parse("lifeboat.yaml", []byte(text), t.TempDir())
+	return deployment.Parse("lifeboat.yaml", []byte(text), t.TempDir())
 }
 
 func TestParse(t *testing.T) {
@@ -46,20 +46,20 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Config, o.ConfigText = nil, nil
-	want := &options.Options{
+	want := &deployment.Options{
 		Stack: "nightly",
-		Sources: map[string]options.Source{
-			"photos": {When: options.When{Cron: "0 4 * * ? *", Zone: "Europe/Zurich", Window: 30 * time.Minute}, Overdue: 26 * time.Hour},
-			"papers": {When: options.When{Cron: "30 4 ? * SUN *", Zone: "UTC", Window: 15 * time.Minute}, Overdue: 192 * time.Hour, Key: "arn:aws:kms:eu-central-1:123456789012:key/abc"},
+		Sources: map[string]deployment.Source{
+			"photos": {When: deployment.When{Cron: "0 4 * * ? *", Zone: "Europe/Zurich", Window: 30 * time.Minute}, Overdue: 26 * time.Hour},
+			"papers": {When: deployment.When{Cron: "30 4 ? * SUN *", Zone: "UTC", Window: 15 * time.Minute}, Overdue: 192 * time.Hour, Key: "arn:aws:kms:eu-central-1:123456789012:key/abc"},
 		},
-		Targets: map[string]options.Target{},
-		Drills: map[string]options.Drill{"weekly": {
-			When: options.When{Cron: "0 6 ? * SUN *", Zone: "UTC", Window: 15 * time.Minute}, Source: "papers", Target: "papers-new", DryRun: true,
+		Targets: map[string]deployment.Target{},
+		Drills: map[string]deployment.Drill{"weekly": {
+			When: deployment.When{Cron: "0 6 ? * SUN *", Zone: "UTC", Window: 15 * time.Minute}, Source: "papers", Target: "papers-new", DryRun: true,
 		}},
-		Lock:     &options.Lock{Days: 90, Compliance: true},
-		Mail:     &options.Mail{From: "Backups@Mail.Example.com", Identity: "example.com"},
-		API:      options.API{Issuer: "https://login.example.com/", Audience: []string{"a", "b"}, ScopePrefix: "lifeboat/"},
-		Webhook:  &options.Webhook{URL: "ssm:/hook", Key: "secretsmanager:hook-key"},
+		Lock:     &deployment.Lock{Days: 90, Compliance: true},
+		Mail:     &deployment.Mail{From: "Backups@Mail.Example.com", Identity: "example.com"},
+		API:      deployment.API{Issuer: "https://login.example.com/", Audience: []string{"a", "b"}, ScopePrefix: "lifeboat/"},
+		Webhook:  &deployment.Webhook{URL: "ssm:/hook", Key: "secretsmanager:hook-key"},
 		Reserved: map[string]int{"copy": 40},
 	}
 	if diff := cmp.Diff(want, o); diff != "" {
@@ -144,6 +144,7 @@ func TestRefused(t *testing.T) {
   immutability: forever
   mail: {from: "Lifeboat <a@example.com>"}
   alarms: [ops]
+  budget: -5
   api: {issuer: "http://login.example.com"}
   webhook: {url: "https://hook.example.com/secret", key: x}
   secret-keys: [abc]
@@ -156,10 +157,14 @@ func TestRefused(t *testing.T) {
 				`there is no time zone "Mars/Olympus"`, "window must be 1m to 24h", "sources: photos: kms-key must be the ARN",
 				"sources: papers: does not run every day", `targets: there is no target "nowhere"`, "drills: Weekly: is no name",
 				`there is no source "none"`, `there is no target "gone"`, "drills: Weekly: has no cron", "immutability: must be like 30d governance",
-				"mail: from must be an address", "alarms: must be addresses", "api: issuer must be the https URL", "webhook: url must be secretsmanager:NAME",
+				"mail: from must be an address", "alarms: must be addresses", "budget: must be whole US dollars", "api: issuer must be the https URL", "webhook: url must be secretsmanager:NAME",
 				"secret-keys: kms-key must be the ARN", "copy needs 40 at least", `there is no function "nobody"`, "permissions-boundary: must be the ARN",
 				`tags: "aws:x"`,
 			},
+		},
+		"a budget that nobody hears of": {base + "deploy: {budget: 20}\n", []string{"needs 1 to 10 addresses in alarms"}},
+		"a drill that checks against nothing": {
+			base + "deploy: {drills: {d: {source: photos, cron: \"0 6 * * ? *\", dry-run: true}}}\n", []string{"d: dry-run needs a target"},
 		},
 		"an issuer without an audience": {base + "deploy: {api: {issuer: \"https://login.example.com\"}}\n", []string{"needs an audience"}},
 		"somebody else's domain":        {base + "deploy: {mail: {from: a@example.com, identity: example.org}}\n", []string{"the domain that it belongs to"}},
@@ -183,13 +188,13 @@ func TestRefused(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lifeboat.yaml")
-	if _, err := options.Load(path); failure.KindOf(err) != failure.Usage || failure.HintOf(err) == "" {
+	if _, err := deployment.Load(path); failure.KindOf(err) != failure.Usage || failure.HintOf(err) == "" {
 		t.Errorf("a missing file: %v", err)
 	}
 	if err := os.WriteFile(path, []byte(base), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := options.Load(path); err != nil {
+	if _, err := deployment.Load(path); err != nil {
 		t.Error(err)
 	}
 }
@@ -202,7 +207,7 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	readme, err := os.ReadFile("../README.md")
+	readme, err := os.ReadFile("../../infra/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
