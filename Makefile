@@ -7,7 +7,7 @@ TOOL        := $(GO) tool -modfile=tools/go.mod
 CHECKS      := check-format check-vet check-staticcheck check-fix check-tidy check-ladder
 
 .DEFAULT_GOAL := help
-.PHONY: help run build lambdas check-lambdas synth deploy test-infra test bench bench-full check $(CHECKS) clean
+.PHONY: help run build lambdas check-lambdas check-stack bootstrap synth deploy test-infra test bench bench-full check $(CHECKS) clean
 
 help: ## what there is to make
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -27,17 +27,32 @@ check-lambdas: ## whether two builds of the functions give the same bytes
 		$(GO) run ./cmd/lambdas -out "$$one" && GOCACHE="$$two/cache" $(GO) run ./cmd/lambdas -out "$$two/dist" >/dev/null && \
 		diff -r "$$one" "$$two/dist" && echo 'the same bytes'
 
-# The stack is a module of its own in infra/; it needs Node.js 22, which CDK runs on. Versions are pinned.
+# The stack is a module of its own in infra/; it needs Node.js, which CDK runs on: 22 is what it is tried with. Versions are pinned.
+NODE          ?= $(or $(JSII_NODE),node)
 CDK           := NODE_NO_WARNINGS=1 CDK_DISABLE_VERSION_CHECK=1 CDK_DISABLE_CLI_TELEMETRY=true npx --yes aws-cdk@2.1148.1
 ASL_VALIDATOR := npx --yes asl-validator@4.0.0
 STACK_CONFIG   = $(abspath $(or $(LIFEBOAT_CONFIG),lifeboat.yaml))
 
-synth: lambdas ## infra/cdk.out: the CloudFormation template of lifeboat.yaml (LIFEBOAT_CONFIG); no network, no credentials
+check-stack: ## whether lifeboat.yaml (LIFEBOAT_CONFIG) can be deployed, and Node.js will do; builds nothing
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/lifeboat ./cmd/lifeboat
+	@bin/lifeboat --config "$(STACK_CONFIG)" deploy --print --json >/dev/null 2>&1 || bin/lifeboat --config "$(STACK_CONFIG)" deploy --print >/dev/null
+	@version=$$($(NODE) -p 'process.versions.node.split(".")[0]' 2>/dev/null) || \
+		{ echo 'CDK needs Node.js, and there is no node: install Node.js 22, or name its program in JSII_NODE' >&2; exit 2; }; \
+	if [ "$$version" -lt 20 ]; then echo "CDK does not run on Node.js $$version any more: install Node.js 22" >&2; exit 2; fi; \
+	if [ "$$version" -lt 22 ]; then echo "Node.js $$version will do, with a warning of CDK; 22 is recommended" >&2; fi
+
+bootstrap: synth ## once per account and Region: what CDK needs there
+	$(CDK) bootstrap --app infra/cdk.out
+
+synth: check-stack ## infra/cdk.out: the CloudFormation template of lifeboat.yaml; no network, no credentials
+	@$(MAKE) --no-print-directory lambdas
 	rm -rf infra/cdk.out
 	LIFEBOAT_CONFIG="$(STACK_CONFIG)" $(GO) -C infra run .
+	@echo "infra/cdk.out has the template. Next: make bootstrap, once per account and Region; then make deploy"
 
 deploy: synth ## the stack, into the account and Region of your AWS credentials; docs/runbook.md
 	$(CDK) deploy --app infra/cdk.out --require-approval broadening --no-notices
+	@echo "The stack is deployed. Next: confirm the mails of SNS and SES, then make the half-hour check of docs/runbook.md"
 
 test-infra: ## what the stack promises, and the workflows' definitions
 	$(GO) -C infra mod tidy -diff

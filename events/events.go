@@ -6,7 +6,9 @@ package events
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
+	"strings"
 
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -37,6 +39,8 @@ type Request struct {
 	Batch    *Batch    `json:"batch,omitempty"`    // copy
 	Assembly *Assembly `json:"assembly,omitempty"` // assemble, seal: how far it is
 	Error    *Error    `json:"error,omitempty"`    // abort: what was caught
+
+	Execution string `json:"execution,omitempty"` // begin, abort: the name of the workflow's execution
 }
 
 // Began is the answer of begin.
@@ -93,15 +97,32 @@ type Error struct {
 	Cause string `json:"Cause"`
 }
 
-// Decode decodes a message strictly.
+// Decode decodes a message strictly. What is wrong with it is a Usage error without the names of our types.
 func Decode(data []byte, message any) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(message); err != nil {
-		return failure.New(failure.Usage, "decode the message: %w", err)
+		return failure.New(failure.Usage, "%s", wrong(err)).WithHint("the samples in the folder events have the form of each message")
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return failure.New(failure.Usage, "decode the message: something follows it")
+		return failure.New(failure.Usage, "something follows the message")
 	}
 	return nil
+}
+
+// wrong says what a decoder found, as people do.
+func wrong(err error) string {
+	if typed, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if typed.Field == "" {
+			return "the whole message can't be of the type " + typed.Value
+		}
+		return "the field " + typed.Field + " can't be a " + typed.Value
+	}
+	if _, broken := errors.AsType[*json.SyntaxError](err); broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "what was sent is no JSON"
+	}
+	if name, unknown := strings.CutPrefix(err.Error(), "json: unknown field "); unknown {
+		return "it has the unknown field " + name
+	}
+	return err.Error()
 }

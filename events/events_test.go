@@ -145,3 +145,22 @@ func TestStrict(t *testing.T) {
 		}
 	}
 }
+
+// TestDecodeSays: what is wrong with a message is said without the names of types.
+func TestDecodeSays(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"restore": {"dry_run": "yes"}}`: "the field restore.dry_run can't be a string",
+		`{"restore": {"only": "a"}}`:      "the field restore.only can't be a string",
+		`{"restore": {"form": 1}}`:        `it has the unknown field "form"`,
+		`{"restore": `:                    "what was sent is no JSON",
+		`restore`:                         "what was sent is no JSON",
+		``:                                "what was sent is no JSON",
+		`[]`:                              "the whole message can't be of the type array",
+		`{} {}`:                           "something follows the message",
+	} {
+		err := events.Decode([]byte(text), &events.RestoreInput{})
+		if err == nil || err.Error() != want || failure.KindOf(err) != failure.Usage {
+			t.Errorf("%s: %v, want %s", text, err, want)
+		}
+	}
+}

@@ -66,7 +66,7 @@ type RestoreRequest struct {
 	Batch   *Batch   `json:"batch,omitempty"` // put
 	Error   *Error   `json:"error,omitempty"` // release: what was caught
 
-	Execution string `json:"execution,omitempty"` // begin, and release where begin has failed or the execution has ended: the name of the workflow's execution
+	Execution string `json:"execution,omitempty"` // begin; release where begin has failed; release and notify-restore after the execution has ended: its name
 }
 
 // RestoreBegan is the answer of begin. From here on, Restore is complete: with its id and its defaults.

@@ -41,7 +41,7 @@ func TestRolesOfOthers(t *testing.T) {
 func TestPoliciesOfOthers(t *testing.T) {
 	for id, want := range map[string][]string{
 		"SourcePartnerTrustPolicyCommand": {"sts:AssumeRole", "${ExportRole.Arn}", "${CopyRole.Arn}", `"StringEquals":{"sts:ExternalId":"lifeboat-7f3e9a2c"}`},
-		"TargetPartnerTrustPolicyCommand": {"sts:AssumeRole", "${RestoreRole.Arn}", "the value of ssm:/lifeboat/external-id"},
+		"TargetPartnerTrustPolicyCommand": {"sts:AssumeRole", "${RestoreRole.Arn}", "<PUT-THE-VALUE-OF-ssm:/lifeboat/external-id-HERE>"},
 		"SourcePapersPolicyCommand":       {"s3:GetObject", "s3:ListBucket", "${ExportRole.Arn}", "${CopyRole.Arn}"},
 	} {
 		value := text(made.Outputs[id]["Value"])

@@ -205,13 +205,10 @@ func saidOutputs(f deployment.Facts) map[string]string {
 	return all
 }
 
-// madeOutputs leaves out the policies that owners of other accounts need: whether there is one follows from the buckets.
 func madeOutputs(made template) map[string]string {
 	all := map[string]string{}
 	for id := range maps.Keys(made.Outputs) {
-		if name, command := strings.CutSuffix(id, "Command"); command && !strings.HasSuffix(name, "Policy") {
-			all[name] = text(made.Outputs[id]["Description"])
-		}
+		all[id] = text(made.Outputs[id]["Description"])
 	}
 	return all
 }

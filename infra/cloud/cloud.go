@@ -62,6 +62,7 @@ type Options struct {
 	Folder   string // an empty one
 	Log      *os.File
 	Buckets  map[string]string // buckets that are there already → ARN of the key they are encrypted with, or ""
+	Owners   map[string]string // accounts of buckets that are not the stack's, by name: to IAM, no more
 	Secrets  map[string]Secret // by name
 	Variable []string          // NAME=value that every function gets beside those of the template
 	// Asset changes what is uploaded, by its object key; nil: nothing.
@@ -321,20 +322,10 @@ func (c *Cloud) makeBucket(ctx context.Context, name string, p map[string]any) e
 			return err
 		}
 	}
-	retention, _ := at(p, "ObjectLockConfiguration", "Rule", "DefaultRetention").(map[string]any)
-	if retention == nil {
-		return nil
+	if at(p, "ObjectLockConfiguration") != nil {
+		return errors.New("a lock that the bucket makes by itself is not understood here")
 	}
-	days, _ := index(retention["Days"])
-	_, err := c.S3.PutObjectLockConfiguration(ctx, &s3.PutObjectLockConfigurationInput{
-		Bucket: &name, ObjectLockConfiguration: &types.ObjectLockConfiguration{
-			ObjectLockEnabled: types.ObjectLockEnabledEnabled,
-			Rule: &types.ObjectLockRule{DefaultRetention: &types.DefaultRetention{
-				Days: new(int32(days)), Mode: types.ObjectLockRetentionMode(text(retention, "Mode")),
-			}},
-		},
-	})
-	return err
+	return nil
 }
 
 // upload puts the assets that functions read into the bucket of the bootstrap. The template itself and the zips of

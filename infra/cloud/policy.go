@@ -175,6 +175,13 @@ func (a *access) may(q request) bool {
 	return true
 }
 
+// would is may, but for that it remembers no refusal: nobody is turned away.
+func (a *access) would(q request) bool {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return a.decide(q)
+}
+
 func (a *access) short(q request) string {
 	if name := a.names[q.principal]; name != "" {
 		q.principal = name

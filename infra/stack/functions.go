@@ -15,8 +15,8 @@ import (
 	"github.com/aws/jsii-runtime-go"
 
 	"lifeboat/internal/config"
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/lambdafn/deployed"
-	"lifeboat/internal/secret"
 )
 
 // grantOf is one object that every function reads.
@@ -71,7 +71,7 @@ func (s *stack) functionRole(f deployed.Function) awsiam.Role {
 	role := s.role(camel(f.Name)+"Role", "lambda.amazonaws.com", "lifeboat: "+f.Says)
 	s.allowVault(role, f.Vault)
 	s.allowKey(role, "kms:Decrypt", "kms:GenerateDataKey")
-	allow(role, []string{"s3:GetObject"}, s.config.object)
+	allowIf(role, s.ownedBy(s.scope.Account()), []string{"s3:GetObject"}, s.config.object) // whoever guesses the name may have made the bucket
 	if f.Sources {
 		for _, source := range s.options.Config.Sources {
 			s.allowInstance(role, source.Instance, s.options.Sources[string(source.Name)].Key, false)
@@ -118,7 +118,7 @@ func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, w
 	if b.Role != "" {
 		allow(role, []string{"sts:AssumeRole"}, str(b.Role))
 	}
-	if !reachedByRole(b) {
+	if !deployment.ReachedByRole(b) {
 		return
 	}
 	actions, keyActions := []string{"s3:GetObject"}, []string{"kms:Decrypt"}
@@ -129,17 +129,21 @@ func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, w
 	if b.Prefix != "" {
 		objects = "/" + b.Prefix + "/*"
 	}
-	allow(role, actions, join(s.bucketARN(b.Name), str(objects)))
+	owner := s.scope.Account()
+	if b.Owner != "" {
+		owner = str(b.Owner)
+	}
+	allowIf(role, s.ownedBy(owner), actions, join(s.bucketARN(b.Name), str(objects)))
 	// On the whole bucket, not below the prefix only: for a file that has gone S3 would say "forbidden", not "not found".
-	allow(role, []string{"s3:ListBucket"}, s.bucketARN(b.Name))
+	allowIf(role, s.ownedBy(owner), []string{"s3:ListBucket"}, s.bucketARN(b.Name))
 	if key != "" {
 		allowIf(role, map[string]any{"StringLike": map[string]any{"kms:ViaService": join(str("s3.*."), s.scope.UrlSuffix())}}, keyActions, str(key))
 	}
 }
 
-// reachedByRole reports whether a bucket is one of AWS that the roles of the stack reach themselves.
-func reachedByRole(b *config.Bucket) bool {
-	return b.Endpoint == "" && b.AccessKey == secret.Reference("") && b.Role == ""
+// ownedBy holds for what belongs to an account. The name of a bucket that was deleted is anybody's.
+func (s *stack) ownedBy(account *string) map[string]any {
+	return map[string]any{"StringEquals": map[string]any{"aws:ResourceAccount": account}}
 }
 
 // environment is what a function finds: of what the stack has to say, the variables that it takes.
@@ -152,7 +156,7 @@ func (s *stack) environment(f deployed.Function) *map[string]*string {
 	}
 	all["LIFEBOAT_MAC_KEY"] = s.mac.KeyArn()
 	if s.options.Lock != nil {
-		all["LIFEBOAT_IMMUTABILITY"] = str(s.lock().String())
+		all["LIFEBOAT_IMMUTABILITY"] = str(s.options.Lock.String())
 	}
 	if s.ses != nil {
 		all["LIFEBOAT_MAIL"], all["LIFEBOAT_MAIL_FROM"] = str("ses"), str(s.options.Mail.From)

@@ -21,7 +21,7 @@ type machines struct {
 // own key: the events about executions under a key of ours may come without the input that closing needs, and what passes
 // through a state is references only.
 func (s *stack) makeMachines() {
-	s.machines.backup = s.workflow("Backup", workflow.Backup, workflow.BackupFunctions, "PackMany", "snapshots/")
+	s.machines.backup = s.workflow("Backup", workflow.Backup, workflow.BackupFunctions, "PackMany", "snapshots/*/*/work/")
 	s.machines.restore = s.workflow("Restore", workflow.Restore, workflow.RestoreFunctions, "PutMany", "restores/")
 	for _, f := range deployed.Functions {
 		s.mayStart(f, "LIFEBOAT_BACKUP_MACHINE", s.machines.backup)

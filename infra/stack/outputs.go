@@ -4,6 +4,7 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2"
 
 	"lifeboat/internal/config"
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/secret"
 )
 
@@ -21,7 +22,9 @@ func (s *stack) makeOutputs() {
 	s.command("Unanswered", s.receive(s.undone.functions.QueueUrl(), region))
 	s.command("LongLink", join(str("aws sts assume-role --role-session-name link --role-arn "), s.signer.RoleArn()))
 	s.command("Links", s.public.url)
-	s.command("API", s.public.api.AttrApiEndpoint())
+	if s.options.API.Issuer != "" {
+		s.command("API", s.public.api.AttrApiEndpoint())
+	}
 	s.command("Machines", s.machinesURL)
 	s.command("Topic", join(str("aws sns list-subscriptions-by-topic --topic-arn "), s.failures.TopicArn(), region))
 	s.command("Operators", join(str("aws iam attach-role-policy --role-name ROLE --policy-arn "), s.operators))
@@ -36,15 +39,12 @@ func (s *stack) makeOutputs() {
 
 // command makes one of the outputs that package deployment lists.
 func (s *stack) command(name string, value *string) {
-	o, known := s.options.Output(name)
+	id := name + "Command" // no resource may have the same
+	o, known := s.options.Output(id)
 	if !known {
-		panic("package deployment does not list the output " + name)
+		panic("package deployment does not list the output " + id)
 	}
-	s.output(name, o.Says, value)
-}
-
-func (s *stack) output(id, says string, value *string) {
-	awscdk.NewCfnOutput(s.scope, str(id+"Output"), &awscdk.CfnOutputProps{Description: str(says), Value: value}).OverrideLogicalId(str(id + "Command"))
+	awscdk.NewCfnOutput(s.scope, str(name+"Output"), &awscdk.CfnOutputProps{Description: str(o.Says), Value: value}).OverrideLogicalId(str(id))
 }
 
 func (s *stack) receive(queue, region *string) *string {
@@ -56,7 +56,7 @@ func (s *stack) makeMailOutputs(region *string) {
 		return
 	}
 	s.command("MailSandbox", join(str("aws sesv2 get-account --query ProductionAccessEnabled"), region))
-	if _, has := s.options.Output("MailRecords"); !has {
+	if _, has := s.options.Output("MailRecordsCommand"); !has {
 		return
 	}
 	s.command("MailRecords",
@@ -78,7 +78,7 @@ func (s *stack) bucketPolicy(id string, i config.Instance, functions []string, a
 	case b.Role != "":
 		s.trustPolicy(id, b, roles)
 		return
-	case !reachedByRole(b):
+	case !deployment.ReachedByRole(b):
 		return
 	}
 	objects := "/*"
@@ -86,7 +86,7 @@ func (s *stack) bucketPolicy(id string, i config.Instance, functions []string, a
 		objects = "/" + b.Prefix + "/*"
 	}
 	bucket := s.bucketARN(b.Name)
-	s.output(id+"Policy", "the policy of the bucket "+b.Name+", where it belongs to another account", s.scope.ToJsonString(map[string]any{
+	s.command(id+"Policy", s.scope.ToJsonString(map[string]any{
 		"Version": "2012-10-17",
 		"Statement": []any{
 			map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": roles}, "Action": actions, "Resource": join(bucket, str(objects))},
@@ -101,7 +101,7 @@ func (s *stack) trustPolicy(id string, b *config.Bucket, roles []*string) {
 	if b.ExternalID != "" {
 		trust["Condition"] = map[string]any{"StringEquals": map[string]any{"sts:ExternalId": externalID(b.ExternalID)}}
 	}
-	s.output(id+"TrustPolicy", "the trust policy of "+b.Role+", which reaches the bucket "+b.Name, s.scope.ToJsonString(map[string]any{
+	s.command(id+"TrustPolicy", s.scope.ToJsonString(map[string]any{
 		"Version": "2012-10-17", "Statement": []any{trust},
 	}, nil))
 }
@@ -112,5 +112,5 @@ func externalID(r secret.Reference) string {
 	if r.Bare() {
 		return string(r)
 	}
-	return "the value of " + string(r)
+	return "<PUT-THE-VALUE-OF-" + string(r) + "-HERE>"
 }

@@ -11,7 +11,7 @@ func (s *stack) makeRemote() {
 	awsssm.NewCfnParameter(s.scope, str("About"), &awsssm.CfnParameterProps{
 		Name: str("/lifeboat/" + s.options.Stack), Type: str("String"), Description: str("lifeboat: what the stack is made of; no secret"),
 		Value: s.scope.ToJsonString(map[string]any{
-			"format": 1, "vault_bucket": s.vault.BucketName(), "config": s.configURL, "public_url": s.public.url, "link_key": s.links.reference(),
+			"format": 1, "vault_bucket": s.vault.BucketName(), "config": s.configURL, "account": s.scope.Account(), "public_url": s.public.url, "link_key": s.links.reference(),
 			"backup_machine": s.machines.backup.StateMachineArn(), "restore_machine": s.machines.restore.StateMachineArn(),
 		}, nil),
 	})
@@ -25,7 +25,8 @@ func (s *stack) makeRemote() {
 	allow([]string{"states:StartExecution"}, s.machines.backup.StateMachineArn(), s.machines.restore.StateMachineArn())
 	allow([]string{"states:DescribeExecution", "states:StopExecution"}, s.executions(s.machines.backup, ":*"), s.executions(s.machines.restore, ":*"))
 	allow([]string{"s3:ListBucket"}, s.below(""))
-	allow([]string{"s3:GetObject"}, s.config.object, s.below("vault.json"), s.below("store.json"), s.below("catalog/"), s.below("snapshots/"), s.below("archives/"))
+	allow([]string{"s3:GetObject"}, s.below("vault.json"), s.below("store.json"), s.below("catalog/"), s.below("snapshots/"), s.below("archives/"))
+	policy.AddStatements(statement([]string{"s3:GetObject"}, s.ownedBy(s.scope.Account()), s.config.object))
 	allow([]string{"s3:GetObject", "s3:PutObject"}, s.below("links/"))
 	allow([]string{"secretsmanager:GetSecretValue"}, s.links.arn)
 	policy.AddStatements(s.keyStatement("kms:Decrypt", "kms:GenerateDataKey"))

@@ -56,11 +56,12 @@ func (s *stack) makeSchedules() {
 }
 
 // drill restores the newest backup of a source into a target that is there for it, or into a throw-away place. The workflow
-// itself derives the id of a restore from what it restores and where, so that the same backup is drilled once in a target.
+// itself derives the id of a restore from what it restores and where: the same backup is drilled into a target under one id,
+// each drill comparing anew, and each drill into a throw-away place has an id of its own. A dry run is one of a drill.
 func (m schedules) drill(name string, d deployment.Drill) {
 	m.cron("Drill"+camel(name), d.Says(), d.When, m.machines.restore.StateMachineArn(),
 		events.RestoreInput{Restore: events.Restore{
-			From: events.From{Backup: d.Source + ":latest"}, To: events.To{Target: d.Target, Drill: !d.DryRun}, Only: []string{}, Check: "full", DryRun: d.DryRun,
+			From: events.From{Backup: d.Source + ":latest"}, To: events.To{Target: d.Target, Drill: true}, Only: []string{}, Check: "full", DryRun: d.DryRun,
 			Wishes:    app.Wishes{Documents: true, Objects: true},
 			StartedBy: catalog.Starter{By: "schedule", Who: "drill " + name},
 		}})

@@ -7,16 +7,11 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awss3"
 	"github.com/aws/jsii-runtime-go"
-
-	"lifeboat/internal/vault"
 )
 
 // signatureAge is how long after it was signed a presigned URL begins a download, at most; what the API mints lives as
 // long.
 const signatureAge = 15 * time.Minute
-
-// backstop is how much later than prune's the lifecycle rule for archives is, in days.
-const backstop = 30
 
 // makeVault makes the bucket that holds everything, and the bucket of its access logs. Both outlive the stack.
 func (s *stack) makeVault() {
@@ -51,41 +46,34 @@ func (s *stack) makeVault() {
 	}, s.vault.ArnForObjects(str("*"))))
 }
 
-// lock is how the function that seals locks what a backup needs.
-func (s *stack) lock() vault.Lock {
-	return vault.Lock{Days: s.options.Lock.Days, Compliance: s.options.Lock.Compliance}
-}
-
 // boundLocks refuses everybody a lock of an object that is longer than any that a seal makes: nobody could delete what such
 // a lock holds, and it would have to be paid for.
 func (s *stack) boundLocks() {
 	s.vault.AddToResourcePolicy(deny("LongLocks", []string{"s3:PutObjectRetention"}, map[string]any{
-		"NumericGreaterThan": map[string]any{"s3:object-lock-remaining-retention-days": s.lock().Most()},
+		"NumericGreaterThan": map[string]any{"s3:object-lock-remaining-retention-days": s.options.Lock.Most()},
 	}, s.vault.ArnForObjects(str("*"))))
 }
 
 func days(n int) awscdk.Duration { return awscdk.Duration_Days(jsii.Number(float64(n))) }
 
-// lifecycle clears what nobody would miss: uploads that nobody completed, old versions once no lock holds them, archives
-// that fetches left, what drills left, and archives that prune should have expired a month ago.
+// lifecycle is what package deployment says of it. A marker of a deletion goes with the last version that it hides.
 func (s *stack) lifecycle() *[]*awss3.LifecycleRule {
-	noncurrent := 30
-	if s.options.Lock != nil {
-		noncurrent = max(noncurrent, s.lock().Most())
-	}
-	rules := []*awss3.LifecycleRule{
-		{Id: str("unfinished-uploads"), AbortIncompleteMultipartUploadAfter: days(1)},
-		{Id: str("old-versions"), NoncurrentVersionExpiration: days(noncurrent), ExpiredObjectDeleteMarker: jsii.Bool(true)},
-		{Id: str("fetched-archives"), Prefix: str("incoming/"), Expiration: days(7)},
-		{Id: str("drills"), Prefix: str("drills/"), Expiration: days(7)},
-	}
-	for _, source := range s.options.Config.Sources {
-		if keep := source.Archive.Keep; keep > 0 {
-			whole := int((keep + 24*time.Hour - 1) / (24 * time.Hour))
-			rules = append(rules, &awss3.LifecycleRule{
-				Id: str("archives-" + string(source.Name)), Prefix: str("archives/" + string(source.Name) + "/"), Expiration: days(whole + backstop),
-			})
+	var rules []*awss3.LifecycleRule
+	for _, r := range s.options.Lifecycle() {
+		rule := &awss3.LifecycleRule{Id: str(r.ID)}
+		if r.Prefix != "" {
+			rule.Prefix = str(r.Prefix)
 		}
+		if r.Expire > 0 {
+			rule.Expiration = days(r.Expire)
+		}
+		if r.Noncurrent > 0 {
+			rule.NoncurrentVersionExpiration, rule.ExpiredObjectDeleteMarker = days(r.Noncurrent), jsii.Bool(true)
+		}
+		if r.Abort > 0 {
+			rule.AbortIncompleteMultipartUploadAfter = days(r.Abort)
+		}
+		rules = append(rules, rule)
 	}
 	return &rules
 }

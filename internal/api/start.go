@@ -15,6 +15,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/netguard"
 )
 
 // Starter starts runs, and does not wait for their end. Requests with equal keys, which are not empty, start once: the
@@ -107,7 +108,7 @@ func (q restoreRequest) sensible() error {
 	switch {
 	case q.From.File != "" || q.To.Folder != "" || q.To.Existing:
 		return failure.New(failure.Usage, "the API names no files and folders of the server").
-			WithHint("restore from a backup or a url, to a target or a bucket; `lifeboat restore` on the machine itself reaches its files")
+			WithHint("restore from a backup or a url, to a target (of a server that is no stack: or to a bucket); `lifeboat restore` on the machine itself reaches its files")
 	case q.To.Drill:
 		return failure.New(failure.Usage, "the API starts no drills").WithHint("`lifeboat drill` is for a machine; in AWS a schedule starts them: deploy: {drills: …}")
 	case (q.From.Backup != "") == (q.From.URL != ""):
@@ -169,20 +170,9 @@ func decodeBody(w http.ResponseWriter, r *http.Request, asked any) problem {
 		return problem{http.StatusBadRequest, failure.Usage, "Not a good request", "What was sent broke off.", "send it again"}
 	}
 	if err := events.Decode(body, asked); err != nil {
-		return problem{http.StatusBadRequest, failure.Usage, "Not a good request", sentence(decoding(err)), "see what the API takes in docs/api.md"}
+		return problem{http.StatusBadRequest, failure.Usage, "Not a good request", sentence(err.Error()), "see what the API takes in docs/api.md"}
 	}
 	return problem{}
-}
-
-// decoding says what is wrong with a body without the names of our types.
-func decoding(err error) string {
-	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return "the field " + wrong.Field + " can't be a " + wrong.Value
-	}
-	if _, broken := errors.AsType[*json.SyntaxError](err); broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return "what was sent is no JSON"
-	}
-	return err.Error()
 }
 
 // accepted answers with the id of what was started, and where its record will be.
@@ -206,10 +196,12 @@ func (s *server) failStart(w http.ResponseWriter, r *http.Request, err error) {
 	kind := failure.KindOf(err)
 	titles := map[failure.Kind]string{
 		failure.Usage: "Not a good request", failure.NotFound: "Not there", failure.Conflict: "Not now", failure.Invalid: "Not possible",
-		failure.Exhausted: "Too much at once",
+		failure.Exhausted: "Too much at once", failure.Denied: "Not allowed",
 	}
 	p := problem{kind.HTTPStatus(), kind, titles[kind], sentence(err.Error()), failure.HintOf(err)}
 	switch {
+	case kind == failure.Denied && !netguard.IsRefusal(err): // of what lifeboat itself may: nobody who asks can mend it
+		p = problem{http.StatusInternalServerError, failure.Internal, "Something is wrong", "Nothing was started.", "the log of lifeboat says why"}
 	case kind == failure.Exhausted:
 		p.Status = http.StatusTooManyRequests
 	case kind == failure.Transient || kind == failure.Canceled:

@@ -2,6 +2,8 @@ package api_test
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/netguard"
 	"lifeboat/internal/secret"
 )
 
@@ -107,8 +110,8 @@ func TestStartRefuses(t *testing.T) {
 		"started by":        {"/backups", `{"source":"photos","started_by":{"by":"person"}}`, nil, 400, "unknown field"},
 		"no JSON":           {"/backups", `source: photos`, nil, 400, "no JSON"},
 		"nothing":           {"/backups", ``, nil, 400, "no JSON"},
-		"more behind":       {"/backups", good + "{}", nil, 400, "something follows"},
-		"a list":            {"/backups", "[]", nil, 400, "can't be a array"},
+		"more behind":       {"/backups", good + "{}", nil, 400, "ollows the message"},
+		"a list":            {"/backups", "[]", nil, 400, "of the type array"},
 		"no source":         {"/backups", "{}", nil, 400, "no name for a source"},
 		"an odd source":     {"/backups", `{"source":"../x"}`, nil, 400, "no name for a source"},
 		"a long name":       {"/backups", `{"source":"photos","name":"` + strings.Repeat("x", 201) + `"}`, nil, 400, "at most 200 bytes"},
@@ -143,6 +146,17 @@ func TestStartRefuses(t *testing.T) {
 	}
 	if answer := newBackups(t, nil).send("/backups", good); answer.Code != 501 {
 		t.Errorf("without a starter: %d", answer.Code)
+	}
+}
+
+// TestRefusedAddress: who asks for an address that may not be reached is to blame, and hears which entry would allow it.
+func TestRefusedAddress(t *testing.T) {
+	w, s := newStarts(t)
+	s.fail = fmt.Errorf("prepare: %w", netguard.New(netguard.Rules{Audit: slog.New(slog.DiscardHandler)}).Check("http://127.0.0.1/a.zip"))
+	answer := w.send("/restores", `{"from":{"url":"http://127.0.0.1/a.zip"},"to":{"target":"t"}}`)
+	got := decode[struct{ Kind, Title, Detail, Hint string }](t, answer)
+	if answer.Code != 403 || got.Kind != "denied" || got.Title != "Not allowed" || !strings.Contains(got.Detail, "the address is not allowed") || !strings.Contains(got.Hint, "fetch: {allow:") {
+		t.Errorf("%d %+v", answer.Code, got)
 	}
 }
 

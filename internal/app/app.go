@@ -39,7 +39,8 @@ type Pausing interface {
 type PausingSink interface {
 	Sink
 	// Pause is called wherever the snapshot could stop, the more often the better: it costs next to nothing. Where it
-	// is time to, it keeps the cursor, which says where to go on, and returns ErrPaused.
+	// is time to, it keeps the cursor, which is JSON and says where to go on, and returns ErrPaused. A piece that goes
+	// on calls it before the first object too, with the cursor that it got, byte for byte: so it is seen to get no further.
 	Pause(cursor func() ([]byte, error)) error
 	// Reread hands a document to read that this piece or an earlier one has stored: the bytes as they came, which are
 	// proven once read has seen their end. Corrupt where they are others.

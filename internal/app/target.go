@@ -96,4 +96,8 @@ type Confirmation struct {
 	Counts   []Count   `json:"counts"`
 	Findings []Finding `json:"findings,omitempty"` // every difference: a Problem where something is missing or other than in the backup
 	Asserted []string  `json:"asserted,omitempty"` // what was checked, one sentence each
+	// Differs is how many things of the target are other than in the backup though a finding calls them a Note: they were
+	// on the target before, or somebody has changed them since. What was left out or renamed as the forecast said doesn't
+	// count.
+	Differs int `json:"differs,omitzero"`
 }

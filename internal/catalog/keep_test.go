@@ -30,7 +30,7 @@ func TestKeep(t *testing.T) {
 		if _, err := c.Acquire(t.Context(), "photos", mine, time.Now(), never); err != nil {
 			t.Fatal(err)
 		}
-		working, stop := c.Keep(t.Context(), "photos", mine, time.Now, never)
+		working, stop := c.Keep(t.Context(), "photos", mine, time.Now)
 		time.Sleep(2*catalog.LeaseTime + time.Second)
 		if l, ok := store.lease(); !ok || l.Run != mine.Run || !time.Now().Add(catalog.LeaseTime/2).Before(l.Expires) {
 			t.Errorf("it was not renewed: %+v", l)
@@ -50,7 +50,7 @@ func TestKeep(t *testing.T) {
 		}
 
 		store.set(catalog.Lease{})
-		working, stop = c.Keep(t.Context(), "photos", mine, time.Now, never)
+		working, stop = c.Keep(t.Context(), "photos", mine, time.Now)
 		stop()
 		if working.Err() == nil || errors.Is(context.Cause(working), catalog.ErrLeaseLost) {
 			t.Errorf("stopped: %v", context.Cause(working))

@@ -28,7 +28,7 @@ func (h Held) Error() string {
 	return fmt.Sprintf("backup %s works on it (%s)", h.Lease.Run, h.Lease.Holder)
 }
 
-// ErrLeaseLost is why the context of Keep ends when another run has the lease.
+// ErrLeaseLost is why the context of Keep ends when the run has the lease no more.
 var ErrLeaseLost = failure.New(failure.Conflict, "another run has taken the source over")
 
 // Acquire takes or renews the lease of a source for a run; steps of one run may do so at the same time. When another
@@ -71,15 +71,19 @@ func (c *Catalog) acquire(ctx context.Context, source backup.Source, lease Lease
 	return old.Run, err
 }
 
+// lookEvery is how often Keep looks at the lease: what somebody has closed from outside is not to work on for long.
+const lookEvery = LeaseTime / 20
+
 // Keep renews a lease that was acquired until stop is called, four times in a LeaseTime. working ends with the cause
-// ErrLeaseLost when another run holds the source; a store that cannot be asked is asked again the next time. stop waits
-// for a renewal that is under way, so that none comes after Release; it leaves the lease as it is.
-func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, now func() time.Time, stale func(Lease) bool) (working context.Context, stop func()) {
+// ErrLeaseLost when another run holds the source, or nobody does: whoever closed the run has given the lease back, and it
+// is not taken again. A store that cannot be asked is asked again the next time. stop waits for a renewal that is under
+// way, so that none comes after Release; it leaves the lease as it is.
+func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, now func() time.Time) (working context.Context, stop func()) {
 	working, cancel := context.WithCancelCause(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(LeaseTime / 4)
+		ticker := time.NewTicker(lookEvery)
 		defer ticker.Stop()
 		for {
 			select {
@@ -87,8 +91,7 @@ func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, n
 				return
 			case <-ticker.C:
 			}
-			_, err := c.Acquire(working, source, lease, now(), stale)
-			if _, held := errors.AsType[Held](err); held {
+			if err := c.renew(working, source, lease, now()); errors.Is(err, ErrLeaseLost) {
 				cancel(ErrLeaseLost)
 			}
 		}
@@ -97,6 +100,35 @@ func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, n
 		cancel(nil)
 		<-done
 	}
+}
+
+// renew renews a lease that the run holds, if a fourth of its time is over: ErrLeaseLost where it does not hold it.
+func (c *Catalog) renew(ctx context.Context, source backup.Source, lease Lease, now time.Time) error {
+	lease.Expires = now.Add(LeaseTime).UTC()
+	for try := 0; ; try++ {
+		var old Lease
+		etag, err := c.vault.GetJSON(ctx, vault.Lease(source), &old)
+		switch kind := failure.KindOf(err); {
+		case err != nil && kind == failure.NotFound:
+			return ErrLeaseLost
+		case err != nil && kind != failure.Corrupt: // a damaged one is nobody else's
+			return err
+		case err == nil && old.Run != lease.Run:
+			return ErrLeaseLost
+		case err == nil && old.Holder == lease.Holder && old.Expires.Sub(now) > LeaseTime*3/4:
+			return nil
+		}
+		_, err = c.vault.PutJSON(ctx, vault.Lease(source), lease, vault.IfMatch(etag))
+		if err == nil || failure.KindOf(err) != failure.Conflict && failure.KindOf(err) != failure.NotFound || try == tries {
+			return err
+		}
+	}
+}
+
+// Holds reports whether a run holds the lease of a source, expired or not.
+func (c *Catalog) Holds(ctx context.Context, source backup.Source, run backup.ID) (bool, error) {
+	lease, there, err := c.Holder(ctx, source)
+	return there && lease.Run == run, err
 }
 
 // Release gives the lease back, if the run still holds it.

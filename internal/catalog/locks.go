@@ -12,9 +12,10 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// Locks says until when objects of a source's pool are locked: catalog/locks/<source>.json. A run writes it before its
-// record says "completed", so that neither the next run has to ask the store for each pack, nor whoever sweeps the pool.
-// The store has the last word: the list may know of less than there is, never of more.
+// Locks says until when objects of a source's pool are locked: catalog/locks/<source>.json. A run writes it before its first
+// lock, and again before its record says "completed", so that the next run need not ask the store for each pack.
+// The store has the last word: the list may know of less than there is. It knows keys, not versions, and so of more where
+// somebody has written a pack anew, or has shortened a lock that governance let him bypass.
 type Locks struct {
 	source backup.Source
 	until  map[vault.Key]time.Time

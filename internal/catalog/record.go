@@ -57,6 +57,15 @@ type Record struct {
 	Accepted bool     `json:"accepted,omitzero"`   // a person has said that what seemed suspicious is right
 	Failure  *Failure `json:"failure,omitempty"`   // why a failed or canceled run ended
 	Notified Notified `json:"notified,omitzero"`
+
+	// Execution is the name of the workflow's execution that the run is at. A second one of the same run, under another
+	// name, neither joins the first nor closes it.
+	Execution string `json:"execution,omitempty"`
+}
+
+// Twin reports whether a run that is under way is another execution's.
+func (r Record) Twin(execution string) bool {
+	return r.Status == backup.InProgress && execution != "" && r.Execution != "" && r.Execution != execution
 }
 
 // What Record.DamageOf says.

@@ -39,7 +39,8 @@ type Restore struct {
 	StartedBy Starter          `json:"started_by"`
 	Started   time.Time        `json:"started"` // of this attempt
 	Finished  time.Time        `json:"finished,omitzero"`
-	Lifeboat  string           `json:"lifeboat"` // version of the program
+	Lifeboat  string           `json:"lifeboat"`            // version of the program
+	Execution string           `json:"execution,omitempty"` // of the workflow, which made this attempt
 
 	Steps []StepLog `json:"steps,omitempty"` // of this attempt, in the order of their ends
 

@@ -79,8 +79,12 @@ func (c *cli) showDeployment(f deployment.Facts) {
 	c.showPeople(f)
 	c.showSecrets(f)
 	c.section("Outputs, most of them commands to paste")
+	width := 0
 	for _, o := range f.Outputs {
-		c.item("%-12s %s", o.Name, o.Says)
+		width = max(width, len(o.Name))
+	}
+	for _, o := range f.Outputs {
+		c.item("%-*s %s", width, o.Name, o.Says)
 	}
 	c.section("Each month, while nothing runs: " + monthly.Price(prices).String())
 	for _, i := range monthly.Items(prices) {

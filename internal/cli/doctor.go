@@ -12,6 +12,7 @@ import (
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/config"
+	"lifeboat/internal/deployment"
 	"lifeboat/internal/doctor"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/notify"
@@ -51,7 +52,11 @@ func (c *cli) doctor(ctx context.Context, store bool) error {
 		c.showFinding(f)
 	}
 	cfg, err := config.Load(c.configFile)
+	odd, deployErr := deployment.Check(c.configFile)
 	if err != nil {
+		if _, several := errors.AsType[*config.Error](deployErr); several {
+			err = deployErr // it has what is wrong with the rest, too
+		}
 		for _, f := range configFindings(c.configFile, err) {
 			report(f)
 		}
@@ -60,6 +65,15 @@ func (c *cli) doctor(ctx context.Context, store bool) error {
 	report(doctor.Finding{Check: "config", Subject: cfg.File, Level: doctor.OK, Message: configured(cfg)})
 	for _, w := range cfg.Warnings {
 		report(doctor.Finding{Check: "config", Subject: w.At(cfg.File), Level: doctor.Warning, Message: w.Message})
+	}
+	for _, w := range odd {
+		report(doctor.Finding{Check: "deploy", Subject: cfg.File, Level: doctor.Warning, Message: w})
+	}
+	if deployErr != nil {
+		for _, f := range configFindings(c.configFile, deployErr) {
+			f.Check = "deploy" // the file is good for this machine
+			report(f)
+		}
 	}
 	patient, done := c.patient(ctx, cfg)
 	defer done()
@@ -85,9 +99,13 @@ func configFindings(file string, err error) []doctor.Finding {
 	}
 	var found []doctor.Finding
 	for _, p := range problems.Problems {
+		check := "config"
+		if strings.HasPrefix(p.Message, "deploy.") {
+			check = "deploy"
+		}
 		found = append(found, doctor.Finding{
-			Check: "config", Subject: fmt.Sprintf("%s:%d", file, p.Line), Level: doctor.Trouble, Message: p.Message,
-			Hint: "mend this line", Kind: failure.Usage,
+			Check: check, Subject: fmt.Sprintf("%s:%d", file, p.Line), Level: doctor.Trouble, Message: p.Message,
+			Hint: cmp.Or(p.Hint, "mend this line"), Kind: failure.Usage,
 		})
 	}
 	return found

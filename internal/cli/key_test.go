@@ -65,24 +65,32 @@ func TestImportPhrase(t *testing.T) {
 	}
 }
 
-// TestImportOther: a phrase that is wrong gives a key, and a word of warning; what is none gives an error without it.
+// TestImportOther: a phrase that is wrong gives a key, which is refused as that of another vault; what is none gives an
+// error without it.
 func TestImportOther(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	p.write("phrase", strings.Repeat("hunter2x", 8))
 	p.run("key", "import", "phrase").exits(0).says("nobody could tell whether it is the key of the vault")
 	p.backup(0)
-	p.run("key", "import", "phrase").exits(0).says("warning: the vault at", "is another one")
+	before := p.run("key", "export").exits(0).out
+	p.run("key", "import", "phrase").complains(11, "is another one", "--force")
+	p.run("key", "import", "phrase", "--force").exits(0).says("warning: the vault at", "is another one")
+	if after := p.run("key", "export").exits(0).out; after != before {
+		t.Error("the key of the vault is another one now")
+	}
 	for name, text := range map[string]string{
 		"short": "hunter2", "prose": strings.Repeat("hunter2 ", 20), "object": `{"hunter2": 1}`, "binary": strings.Repeat("hunter2\x00", 20),
+		"cut": strings.Repeat("hunter2x", 8)[:63], "long": strings.Repeat("hunter2x", 8) + "x", "quoted": `"` + strings.Repeat("hunter2x", 8) + `"`,
 	} {
 		p.write(name, text)
-		r := p.run("key", "import", name).complains(13, name+": this is no signing key", "SigningKey")
+		r := p.run("key", "import", name).complains(13, name+": this is no signing key", "SigningKeyCommand")
 		if strings.Contains(r.out+r.err, "hunter2") {
 			t.Errorf("%s: the error holds the text", name)
 		}
 	}
-	cmd := p.command("key", "import", "-")
+	p.run("key", "import", "cut", "--force").exits(0) // a secret that somebody has made up: deployed.SigningKey takes it
+	cmd := p.command("key", "import", "-", "--force")
 	cmd.Stdin = strings.NewReader(phrase + "\n")
 	if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), "the key of vault ") {
 		t.Errorf("from standard input: %s %v", out, err)

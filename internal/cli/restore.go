@@ -59,6 +59,9 @@ private network unless fetch: {allow: [HOST]} in lifeboat.yaml says so.
 		Args: args(1, 1, "one backup, archive or URL"),
 		RunE: func(cmd *cobra.Command, given []string) error {
 			if o.to == "" {
+				if c.stack != "" {
+					return failure.New(failure.Usage, "where to? --to is missing").WithHint("lifeboat --stack %s restore %s --to TARGET, which its lifeboat.yaml has", c.stack, given[0])
+				}
 				return failure.New(failure.Usage, "where to? --to is missing").WithHint("lifeboat restore %s --to dir:PATH", given[0])
 			}
 			restore, err := o.parse(given[0], cmd.Flags().Changed)

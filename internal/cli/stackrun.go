@@ -144,7 +144,7 @@ func failed(outcome remote.Outcome) error {
 func (c *cli) restoreOnStack(ctx context.Context, restore events.Restore) error {
 	if restore.From.File != "" || restore.To.Folder != "" {
 		return failure.New(failure.Usage, "a stack reaches no files and folders of this machine").
-			WithHint("restore a backup or a URL to a target or a bucket; without --stack, with the stack's bucket as vault: of a lifeboat.yaml, this machine restores")
+			WithHint("restore a backup or a URL to a target of the stack: --to TARGET; without --stack, with the stack's bucket as vault: of a lifeboat.yaml, this machine restores")
 	}
 	s, err := c.openStack(ctx)
 	if err != nil {

@@ -59,11 +59,11 @@ func (r *reader) problem(v value, format string, args ...any) {
 	if name == "" {
 		name = "the file"
 	}
-	r.problems = append(r.problems, Problem{v.line, name + " " + fmt.Sprintf(format, args...)})
+	r.problems = append(r.problems, Problem{Line: v.line, Message: name + " " + fmt.Sprintf(format, args...)})
 }
 
 func (r *reader) warn(v value, format string, args ...any) {
-	r.warnings = append(r.warnings, Problem{v.line, v.name + " " + fmt.Sprintf(format, args...)})
+	r.warnings = append(r.warnings, Problem{Line: v.line, Message: v.name + " " + fmt.Sprintf(format, args...)})
 }
 
 // table is a mapping of which each key was seen once.

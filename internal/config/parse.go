@@ -21,12 +21,12 @@ var Kinds = []string{"zipline", "linkding", "files"}
 func Parse(name string, data []byte, base string) (*Config, error) {
 	root, problems := decode(data)
 	if problems != nil {
-		return nil, wrong(name, problems)
+		return nil, Wrong(name, problems)
 	}
 	r := &reader{base: filepath.Clean(base)}
 	c := r.config(root)
 	if len(r.problems) > 0 {
-		return nil, wrong(name, r.problems)
+		return nil, Wrong(name, r.problems)
 	}
 	sorted(r.warnings)
 	c.File, c.Base, c.Warnings = name, r.base, r.warnings
@@ -34,7 +34,8 @@ func Parse(name string, data []byte, base string) (*Config, error) {
 }
 
 func (r *reader) config(root value) *Config {
-	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail", "deploy") // deploy is for package deployment, which checks it
+	t := r.table(root, "vault", "state-dir", "sources", "targets", "fetch", "serve", "mail", "deploy")
+	r.form(t.at("deploy"), deployShape) // whose values are for package deployment
 	r.vault = r.readVault(t.need("vault"))
 	r.stateDir = r.readStateDir(t.at("state-dir"))
 	sources := r.sources(t.at("sources"))

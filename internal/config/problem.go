@@ -15,10 +15,17 @@ import (
 type Problem struct {
 	Line    int // from 1
 	Message string
+	Hint    string // what to do about it; mostly ""
 }
 
-// At returns the problem as one line of output: "lifeboat.yaml:12: message".
-func (p Problem) At(file string) string { return fmt.Sprintf("%s:%d: %s", file, p.Line, p.Message) }
+// At returns the problem as one line of output, "lifeboat.yaml:12: message", and its hint, where it has one, as another.
+func (p Problem) At(file string) string {
+	text := fmt.Sprintf("%s:%d: %s", file, p.Line, p.Message)
+	if p.Hint != "" {
+		text += "\n  hint: " + p.Hint
+	}
+	return text
+}
 
 // Error is what Parse returns, inside a failure of kind Usage, for a file with problems.
 type Error struct {
@@ -35,7 +42,8 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func wrong(file string, problems []Problem) error {
+// Wrong makes of at least one problem what Parse returns.
+func Wrong(file string, problems []Problem) error {
 	sorted(problems)
 	count := "the problem"
 	if n := len(problems); n > 1 {

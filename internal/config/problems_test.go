@@ -150,11 +150,11 @@ func TestWarnings(t *testing.T) {
 	}
 	const advice = "write env:NAME or file:PATH, so that the file holds no secret"
 	want := []config.Problem{
-		{1, "vault.secret-key is taken as the secret itself; " + advice},
-		{3, "sources.a.token is taken as the secret itself; " + advice},
-		{4, `sources.b.token is taken as the secret itself; did you mean "env"? Otherwise ` + advice},
-		{5, "sources.c.token is taken as the secret itself; " + advice},
-		{6, "mail.smtp holds a password; " + advice},
+		{Line: 1, Message: "vault.secret-key is taken as the secret itself; " + advice},
+		{Line: 3, Message: "sources.a.token is taken as the secret itself; " + advice},
+		{Line: 4, Message: `sources.b.token is taken as the secret itself; did you mean "env"? Otherwise ` + advice},
+		{Line: 5, Message: "sources.c.token is taken as the secret itself; " + advice},
+		{Line: 6, Message: "mail.smtp holds a password; " + advice},
 	}
 	if diff := cmp.Diff(want, c.Warnings); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -23,7 +23,7 @@ func Schema() []byte {
 			"allow":    oneOrMany(text("host, host:port or http://host:port")),
 			"max-size": text("of a fetched archive, such as 500GiB"), "timeout": text("of one request: 90m, 6h"),
 		}),
-		"deploy": map[string]any{"type": "object", "description": "the stack on AWS: infra/README.md"},
+		"deploy": deployShape.schema(),
 		"serve":  object(map[string]any{"listen": text("host:port"), "public-url": text("how others reach it")}),
 		"mail":   object(map[string]any{"from": text("an address"), "smtp": text("smtp:// or smtps://, or a reference to one")}, "from", "smtp"),
 	}, "vault")

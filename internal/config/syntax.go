@@ -27,7 +27,7 @@ func decode(data []byte) (value, []Problem) {
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		return value{}, []Problem{{second.Line, "a second document starts here; the file must be one"}}
+		return value{}, []Problem{{Line: second.Line, Message: "a second document starts here; the file must be one"}}
 	case !errors.Is(err, io.EOF):
 		return value{}, syntax(data, err)
 	}
@@ -41,9 +41,9 @@ func foreign(data []byte) []Problem {
 		control := bytes.ContainsFunc(line, func(c rune) bool { return c < ' ' && c != '\t' && c != '\r' || c == 0x7f })
 		switch {
 		case !utf8.Valid(line):
-			problems = append(problems, Problem{i + 1, "the line is not UTF-8"})
+			problems = append(problems, Problem{Line: i + 1, Message: "the line is not UTF-8"})
 		case control:
-			problems = append(problems, Problem{i + 1, "the line holds a control character"})
+			problems = append(problems, Problem{Line: i + 1, Message: "the line holds a control character"})
 		}
 	}
 	return problems
@@ -64,9 +64,9 @@ func syntax(data []byte, err error) []Problem {
 	if name, found := strings.CutPrefix(message, "unknown anchor '"); found {
 		name, _, _ = strings.Cut(name, "'")
 		before, _, _ := bytes.Cut(data, []byte("*"+name))
-		return []Problem{{1 + bytes.Count(before, []byte("\n")), "put a value that starts with * in quotes"}}
+		return []Problem{{Line: 1 + bytes.Count(before, []byte("\n")), Message: "put a value that starts with * in quotes"}}
 	}
-	return []Problem{{line, "this is not YAML: " + message}}
+	return []Problem{{Line: line, Message: "this is not YAML: " + message}}
 }
 
 func indentedByTab(data []byte) []Problem {
@@ -74,7 +74,7 @@ func indentedByTab(data []byte) []Problem {
 	for i, line := range bytes.Split(data, []byte("\n")) {
 		indent := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]
 		if bytes.Contains(indent, []byte("\t")) && len(bytes.TrimSpace(line)) > 0 {
-			problems = append(problems, Problem{i + 1, "the line is indented by a tab; use spaces"})
+			problems = append(problems, Problem{Line: i + 1, Message: "the line is indented by a tab; use spaces"})
 		}
 	}
 	return problems

@@ -50,6 +50,19 @@ func (r *reader) beside(t *table, target Instance, source Source) {
 	}
 }
 
+// Shares says what an instance has in common with another one, in words: its url, or its files; "" where they are apart.
+func (i Instance) Shares(other Instance) string {
+	switch {
+	case i.URL != "" && i.URL == other.URL:
+		return "the same url"
+	case i.Datasource.equal(other.Datasource):
+		return "the same files"
+	case i.Datasource.holds(other.Datasource), other.Datasource.holds(i.Datasource):
+		return "files that lie in those of the other"
+	}
+	return ""
+}
+
 // equal reports whether both are the same place; nowhere is none.
 func (l Location) equal(other Location) bool { return l.holds(other) && other.holds(l) }
 

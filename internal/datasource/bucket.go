@@ -71,6 +71,11 @@ func (b *Bucket) Describe() string {
 	return fmt.Sprintf("the bucket %s below %s", b.bucket, b.prefix)
 }
 
+// Place implements Resumable.
+func (b *Bucket) Place() string {
+	return fmt.Sprintf("%s at %q", b.Describe(), aws.ToString(b.client.Options().BaseEndpoint))
+}
+
 // List implements Datasource. Folder markers, which are empty objects whose key ends with "/", are left out.
 func (b *Bucket) List(ctx context.Context) iter.Seq2[app.Object, error] { return b.ListAfter(ctx, "") }
 
@@ -107,13 +112,13 @@ func (b *Bucket) pages(ctx context.Context, after string, ask func(context.Conte
 			if err == nil {
 				err = b.inOrder(page, from)
 			}
-			if !yield(page, err) || err != nil {
+			if err == nil {
+				err = b.continues(page, from)
+			}
+			if !yield(page, err) || err != nil || !aws.ToBool(page.IsTruncated) {
 				return
 			}
 			from = start{token: page.NextContinuationToken}
-			if !aws.ToBool(page.IsTruncated) || from.token == nil {
-				return
-			}
 		}
 	}
 }
@@ -125,6 +130,16 @@ func (b *Bucket) inOrder(page *s3.ListObjectsV2Output, from start) error {
 	}
 	return failure.New(failure.Invalid, "list: %s does not start after the key that it was asked to start after", b.Describe()).
 		WithHint("back the source up on a machine, where its list is made in one go")
+}
+
+// continues refuses a page that says that there are more, and not where they begin, or that they begin where it began.
+func (b *Bucket) continues(page *s3.ListObjectsV2Output, from start) error {
+	next := aws.ToString(page.NextContinuationToken)
+	if !aws.ToBool(page.IsTruncated) || next != "" && next != aws.ToString(from.token) {
+		return nil
+	}
+	return failure.New(failure.Invalid, "list: %s has more objects than it lists, and does not say where the next of them begin", b.Describe()).
+		WithHint("check the endpoint in %s: the store, or a proxy in front of it, does not answer ListObjectsV2 as S3 does", b.side)
 }
 
 // page returns one page of the listing. A key with control characters makes the answer's XML invalid; only then the

@@ -36,6 +36,9 @@ type Resumable interface {
 	// ListAfter yields what List yields, but only what comes after a key; "" comes before all. A Mark says which keys
 	// may be that key. Invalid where the store begins elsewhere.
 	ListAfter(ctx context.Context, after string) iter.Seq2[app.Object, error]
+
+	// Place names the place as no other is named, with its store: a listing goes on where it began.
+	Place() string
 }
 
 var _ Resumable = (*Bucket)(nil)

@@ -2,11 +2,10 @@ package deployment
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,29 +13,124 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/lambdafn/deployed"
 	"lifeboat/internal/secret"
+	"lifeboat/internal/vault"
 )
 
 // reader collects what is wrong with a section.
 type reader struct {
-	config   *config.Config
-	problems []error
+	config   *config.Config // nil where the rest of the file is wrong
+	now      time.Time
+	lines    map[string]int   // of the file's keys, by path: deploy.sources.photos
+	shapes   []config.Problem // of the whole file, found by package config
+	problems []config.Problem
 	warnings []string
 }
 
-func (r *reader) wrong(format string, args ...any) {
-	r.problems = append(r.problems, failure.New(failure.Usage, "deploy: "+format, args...))
+// wrong notes what is wrong with a key of the section, "sources.photos.cron", or with the section itself, "". Where its
+// shape is wrong already, there or below, nothing is noted: it would follow from that.
+func (r *reader) wrong(path, format string, args ...any) {
+	at := strings.TrimSuffix("deploy."+path, ".")
+	if !r.misshapen(path) {
+		r.problems = append(r.problems, config.Problem{Line: r.line(at), Message: at + " " + fmt.Sprintf(format, args...)})
+	}
+}
+
+// misshapen reports whether package config has found something at a key of the section, or below.
+func (r *reader) misshapen(path string) bool {
+	at := strings.TrimSuffix("deploy."+path, ".")
+	return slices.ContainsFunc(r.shapes, func(p config.Problem) bool {
+		rest, found := strings.CutPrefix(p.Message, at)
+		return found && (rest == "" || strings.ContainsAny(rest[:1], " .["))
+	})
+}
+
+// misspelled reports whether a key of the section is unknown and seems to mean this one.
+func (r *reader) misspelled(key string) bool {
+	return slices.ContainsFunc(r.shapes, func(p config.Problem) bool {
+		name, unknown := strings.CutSuffix(p.Message, fmt.Sprintf(" is not a key that lifeboat knows; did you mean %q?", key))
+		return unknown && strings.HasPrefix(name, "deploy.")
+	})
+}
+
+// line returns the line of a key, or of the nearest one that holds it.
+func (r *reader) line(path string) int {
+	for {
+		if line := r.lines[path]; line > 0 {
+			return line
+		}
+		i := strings.LastIndexByte(path, '.')
+		path = path[:max(i, 0)]
+	}
+}
+
+func (r *reader) warn(format string, args ...any) {
+	r.warnings = append(r.warnings, fmt.Sprintf(format, args...))
+}
+
+// names returns the names of a section outside of deploy, also where they are wrong otherwise.
+func (r *reader) names(section string) []string {
+	var names []string
+	for path := range r.lines {
+		if name, found := strings.CutPrefix(path, section+"."); found && !strings.Contains(name, ".") {
+			names = append(names, name)
+		}
+	}
+	return slices.Sorted(slices.Values(names))
+}
+
+// known refuses a name that a section outside of deploy has not.
+func (r *reader) known(path, what, name string) {
+	names := r.names(what + "s")
+	if slices.Contains(names, name) {
+		return
+	}
+	hint := "there are none"
+	if best := config.Closest(name, names); best != "" {
+		hint = fmt.Sprintf("did you mean %q?", best)
+	} else if len(names) > 0 {
+		hint = "there are " + strings.Join(names, ", ")
+	}
+	r.wrong(path, "names the %s %q, which the file does not have; %s", what, name, hint)
+}
+
+// fit refuses what of the rest of the file can't run in a function.
+func (r *reader) fit() {
+	if r.config == nil {
+		return
+	}
+	place := deployed.Place{}
+	note := func(path string, refused []error) {
+		for _, err := range refused {
+			r.problems = append(r.problems, config.Problem{Line: r.line(path), Message: err.Error(), Hint: failure.HintOf(err)})
+		}
+	}
+	for _, s := range r.config.Sources {
+		note("sources."+string(s.Name), place.Source(s))
+		r.open("source "+string(s.Name), s.Instance)
+	}
+	for _, t := range r.config.Targets {
+		note("targets."+t.Name, place.Target(t))
+		r.open("target "+t.Name, t.Instance)
+	}
+	note("mail", place.Mail(r.config.Mail))
+}
+
+// open warns of a token that everybody on the way can read.
+func (r *reader) open(who string, i config.Instance) {
+	if strings.HasPrefix(i.URL, "http://") && i.Token != "" {
+		r.warn("the %s is at %s: its token and its files cross the internet unencrypted; use https", who, i.URL)
+	}
 }
 
 func (r *reader) options(section []byte) *Options {
-	f, problems := decode(section)
-	r.problems = append(r.problems, problems...)
+	f := r.decode(section)
 	d := f.Deploy
 	o := &Options{
 		Stack: cmp.Or(d.Stack, DefaultStack), Sources: map[string]Source{}, Targets: map[string]Target{}, Drills: map[string]Drill{},
 		Lock: r.lock(d.Immutability), Alarms: d.Alarms, SecretKeys: d.SecretKeys, Reserved: d.Reserved, Boundary: d.Boundary, Tags: d.Tags,
 	}
 	if !stackName.MatchString(o.Stack) {
-		r.wrong("stack: must begin with a letter and be at most 51 letters, digits and -")
+		r.wrong("stack", "must begin with a letter and be at most 51 letters, digits and -")
 	}
 	r.sources(f, o)
 	r.drills(f, o)
@@ -45,7 +139,7 @@ func (r *reader) options(section []byte) *Options {
 	}
 	o.API = r.api(f)
 	if d.Webhook != nil {
-		o.Webhook = &Webhook{r.reference("webhook: url", d.Webhook.URL), r.reference("webhook: key", d.Webhook.Key)}
+		o.Webhook = &Webhook{r.reference("webhook.url", d.Webhook.URL), r.reference("webhook.key", d.Webhook.Key)}
 	}
 	if d.Budget != nil {
 		o.Budget = r.budget(*d.Budget, len(d.Alarms))
@@ -56,129 +150,181 @@ func (r *reader) options(section []byte) *Options {
 
 func (r *reader) sources(f file, o *Options) {
 	for _, name := range sorted(f.Deploy.Sources) {
-		s := f.Deploy.Sources[name]
-		if _, err := r.config.Source(name); err != nil {
-			r.wrong("sources: there is no source %q", name)
-		}
-		who := "sources: " + name
-		w := r.when(who, s.when)
-		o.Sources[name] = Source{When: w, Overdue: r.overdue(who, w.Cron, s.Overdue), Key: r.key(who, s.KMSKey)}
+		s, path := f.Deploy.Sources[name], "sources."+name
+		r.known(path, "source", name)
+		w, times := r.when(path, s.when)
+		o.Sources[name] = Source{When: w, Overdue: r.overdue(path, w, times, s.Overdue), Key: r.key(path+".kms-key", s.KMSKey)}
+	}
+	for _, name := range sorted(f.Deploy.Targets) {
+		r.known("targets."+name, "target", name)
+		o.Targets[name] = Target{Key: r.key("targets."+name+".kms-key", f.Deploy.Targets[name].KMSKey)}
+	}
+	if r.config == nil {
+		return
 	}
 	if r.config.Vault.Remote() {
-		r.warnings = append(r.warnings, "vault: is for one machine; the stack makes a bucket of its own")
+		r.warn("vault: is for one machine; the stack makes a bucket of its own")
 	}
 	for _, s := range r.config.Sources {
 		if o.Sources[string(s.Name)].Cron == "" {
-			r.warnings = append(r.warnings, "the source "+string(s.Name)+" has no schedule: it is backed up only when somebody asks, and is never overdue")
+			r.warn("the source %s has no schedule: it is backed up only when somebody asks, and is never overdue", s.Name)
 		}
-	}
-	for _, name := range sorted(f.Deploy.Targets) {
-		if _, err := r.config.Target(name); err != nil {
-			r.wrong("targets: there is no target %q", name)
-		}
-		o.Targets[name] = Target{Key: r.key("targets: "+name, f.Deploy.Targets[name].KMSKey)}
 	}
 }
 
-var drillName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
-
 func (r *reader) drills(f file, o *Options) {
 	for _, name := range sorted(f.Deploy.Drills) {
-		d, who := f.Deploy.Drills[name], "drills: "+name
-		if !drillName.MatchString(name) {
-			r.wrong("%s: is no name; use 1 to 40 of a-z, 0-9 and -", who)
+		d, path := f.Deploy.Drills[name], "drills."+name
+		if d.Source == "" {
+			r.wrong(path, "needs a source, whose newest backup it restores")
+		} else {
+			r.known(path+".source", "source", d.Source)
 		}
-		if _, err := r.config.Source(d.Source); err != nil {
-			r.wrong("%s: there is no source %q", who, d.Source)
-		}
-		if _, err := r.config.Target(d.Target); d.Target != "" && err != nil {
-			r.wrong("%s: there is no target %q: name one that is there for drills, or none, for a throw-away place in the vault", who, d.Target)
+		if d.Target != "" {
+			r.known(path+".target", "target", d.Target)
+			r.drilled(path, d.Target, d.DryRun)
 		}
 		if d.DryRun && d.Target == "" {
-			r.wrong("%s: dry-run needs a target, against which it checks", who)
+			r.wrong(path, "needs a target for its dry-run, against which it checks")
 		}
-		w := r.when(who, d.when)
-		if w.Cron == "" {
-			r.wrong("%s: has no cron", who)
+		w, _ := r.when(path, d.when)
+		if d.Cron == "" {
+			r.wrong(path, "has no cron")
 		}
 		o.Drills[name] = Drill{When: w, Source: d.Source, Target: d.Target, DryRun: d.DryRun}
 	}
 }
 
-// when checks a schedule.
-func (r *reader) when(who string, w when) When {
+// drilled refuses a target of a drill that is a source: each drill would write into what is backed up.
+func (r *reader) drilled(path, name string, dry bool) {
+	if r.config == nil || dry {
+		return
+	}
+	t, err := r.config.Target(name)
+	if err != nil {
+		return // it was said
+	}
+	for _, s := range r.config.Sources {
+		if what := t.Shares(s.Instance); what != "" {
+			r.wrong(path+".target", "is %s, which has %s as the source %s: each drill would write into what is backed up. "+
+				"Name a target that is there for drills only, or none, for a throw-away place in the vault", name, what, s.Name)
+			return
+		}
+	}
+	if !strings.Contains(name, "drill") {
+		r.warn("deploy.%s.target: each drill writes into %s; restore nothing else there, and give it a name that says so, such as %s-drill", path, name, name)
+	}
+}
+
+// when checks a schedule. It returns its next times, too: none where it is wrong.
+func (r *reader) when(path string, w when) (When, []time.Time) {
 	if w.Cron == "" {
 		if w.Zone != "" || w.Window != "" {
-			r.wrong("%s: has no cron", who)
+			r.wrong(path, "has no cron")
 		}
-		return When{}
+		return When{}, nil
 	}
-	fields := strings.Fields(w.Cron)
-	_, err := parseCron(w.Cron)
-	if err != nil {
-		r.wrong("%s: %w", who, err)
-	}
-	zone, window := cmp.Or(w.Zone, "UTC"), 15*time.Minute
-	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
-		r.wrong("%s: there is no time zone %q; write one like Europe/Zurich", who, zone)
-	} else if len(fields) == 6 && zone != "UTC" && (fields[1] == "2" || fields[1] == "1") {
-		r.warnings = append(r.warnings, who+": where "+zone+" has summer time, EventBridge leaves out a run at an hour that does not exist that day; 4 o'clock exists always")
-	}
+	window := 15 * time.Minute
 	if w.Window != "" {
 		parsed, ok := parseLength(w.Window)
 		if !ok || parsed > 24*time.Hour || parsed < time.Minute {
-			r.wrong("%s: window must be 1m to 24h", who)
+			r.wrong(path+".window", "must be 1m to 24h")
 		}
 		window = parsed
 	}
-	return When{Cron: strings.Join(fields, " "), Zone: zone, Window: window}
+	name := cmp.Or(w.Zone, "UTC")
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		r.wrong(path+".zone", "has no time zone %q; write one like Europe/Zurich", name)
+		zone = time.UTC
+	}
+	c, err := parseCron(w.Cron)
+	if err != nil {
+		r.wrong(path+".cron", "%v", err)
+		return When{Zone: name, Window: window}, nil
+	}
+	times := c.next(r.now.In(zone), gapTimes)
+	if len(times) == 0 {
+		r.wrong(path+".cron", "never runs: no day from now on is one of %q", w.Cron)
+	}
+	if name != "UTC" && (c.text[1] == "2" || c.text[1] == "1") {
+		r.warn("deploy.%s: where %s has summer time, EventBridge leaves out a run at an hour that does not exist that day; 4 o'clock exists always", path, name)
+	}
+	return When{Cron: strings.Join(c.text, " "), Zone: name, Window: window}, times
 }
 
-// overdue is given, or follows from a schedule that runs every day.
-func (r *reader) overdue(who, cron, text string) time.Duration {
+// gapTimes is how many times of a schedule its longest gap is looked for in: ten years of days, a month of quarters of an hour.
+const gapTimes = 3000
+
+// longestGap returns the longest time between two runs that follow each other.
+func longestGap(times []time.Time) (longest time.Duration) {
+	for i := range len(times) - 1 {
+		longest = max(longest, times[i+1].Sub(times[i]))
+	}
+	return longest
+}
+
+// runTime is how long a run may take before its source is overdue, where nobody says.
+const runTime = 4 * time.Hour
+
+// overdue is given, or follows from a schedule that runs every day: the age of a backup counts from its start, and the
+// next one may start a window later.
+func (r *reader) overdue(path string, w When, times []time.Time, text string) time.Duration {
+	gap := longestGap(times) + w.Window
 	if text != "" {
 		parsed, ok := parseLength(text)
 		if !ok {
-			r.wrong("%s: overdue must be a number of hours or days, such as 26h", who)
+			r.wrong(path+".overdue", "must be a number of hours or days, such as 29h")
+		} else if len(times) > 1 && parsed <= gap {
+			r.warn("deploy.%s: it is overdue after %s, and up to %s may lie between two backups that are on time: the alarm goes off without need", path, text, Length(gap))
 		}
 		return parsed
 	}
-	fields := strings.Fields(cron)
-	if len(fields) != 6 {
+	if len(times) == 0 {
 		return 0
 	}
-	if everyDay := strings.Join(fields[2:], " "); everyDay == "* * ? *" || everyDay == "? * * *" {
-		return 26 * time.Hour
+	if days := strings.Join(strings.Fields(w.Cron)[2:], " "); days == "* * ? *" || days == "? * * *" {
+		return 24*time.Hour + w.Window + runTime
 	}
-	r.wrong("%s: does not run every day; say after how long it is overdue: overdue: 8d", who)
+	r.wrong(path, "does not run every day; say after how long it is overdue: overdue: %s", example(gap))
 	return 0
 }
+
+// example is a sensible overdue for a gap, in whole days.
+func example(gap time.Duration) string {
+	const day = 24 * time.Hour
+	return fmt.Sprintf("%dd", gap/day+1)
+}
+
+// oddLock is from how many days on a lock that nobody can undo is probably a slip.
+const oddLock = 3650
 
 func (r *reader) lock(text string) *Lock {
 	if text == "" {
 		return nil
 	}
-	m := lockText.FindStringSubmatch(text)
-	if m == nil {
-		r.wrong("immutability: must be like 30d governance, or 30d compliance")
+	l, err := vault.ParseLock(text)
+	if err != nil {
+		r.wrong("immutability", "must be like 30d governance, or 30d compliance")
 		return nil
 	}
-	days, _ := strconv.Atoi(m[1])
-	if days > 36500 {
-		r.wrong("immutability: at most 36500d")
+	if l.Most() > vault.Longest {
+		r.wrong("immutability", "is too long: with its spare tenth a lock may have %d days at most", vault.Longest)
+	} else if l.Days > oddLock && l.Compliance {
+		r.warn("immutability: for %d days, %d years, nobody can delete what a backup needs, not even AWS, and you pay for it; it can't be undone or shortened once a backup was made", l.Days, l.Days/365)
 	}
-	return &Lock{Days: days, Compliance: m[2] == "compliance"}
+	return &l
 }
 
 func (r *reader) mail(from, identity string, existing bool) *Mail {
 	if !address(from) {
-		r.wrong("mail: from must be an address without a name")
+		r.wrong("mail.from", "must be an address without a name")
 		return nil
 	}
 	_, host, _ := strings.Cut(from, "@")
 	identity = cmp.Or(identity, strings.ToLower(host))
 	if identity != from && !(domain.MatchString(identity) && (strings.EqualFold(host, identity) || strings.HasSuffix(strings.ToLower(host), "."+identity))) {
-		r.wrong("mail: identity must be the address itself, or the domain that it belongs to")
+		r.wrong("mail.identity", "must be the address itself, or the domain that it belongs to")
 	}
 	return &Mail{From: from, Identity: identity, Existing: existing}
 }
@@ -188,10 +334,10 @@ const mostMailed = 10
 
 func (r *reader) budget(dollars, told int) int {
 	if dollars < 1 || dollars > 1_000_000 {
-		r.wrong("budget: must be whole US dollars a month, 1 to 1000000")
+		r.wrong("budget", "must be whole US dollars a month, 1 to 1000000")
 	}
-	if told == 0 || told > mostMailed {
-		r.wrong("budget: needs 1 to %d addresses in alarms: they hear of it", mostMailed)
+	if (told == 0 || told > mostMailed) && !r.misshapen("alarms") && !r.misspelled("alarms") {
+		r.wrong("budget", "needs 1 to %d addresses in alarms: they hear of it", mostMailed)
 	}
 	return dollars
 }
@@ -205,26 +351,26 @@ func (r *reader) api(f file) API {
 	u, err := url.Parse(a.Issuer)
 	switch {
 	case a.Issuer == "" && len(a.Audience) > 0:
-		r.wrong("api: has an audience and no issuer")
+		r.wrong("api", "has an audience and no issuer")
 	case a.Issuer != "" && (err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != ""):
-		r.wrong("api: issuer must be the https URL that the tokens have as iss")
+		r.wrong("api.issuer", "must be the https URL that the tokens have as iss")
 	case a.Issuer != "" && len(a.Audience) == 0:
-		r.wrong("api: needs an audience: without one, tokens for any other application of the issuer would do")
+		r.wrong("api", "needs an audience: without one, tokens for any other application of the issuer would do")
 	}
 	return a
 }
 
-func (r *reader) reference(who, text string) secret.Reference {
+func (r *reader) reference(path, text string) secret.Reference {
 	scheme, name, _ := strings.Cut(text, ":")
 	if name == "" || scheme != "secretsmanager" && scheme != "ssm" {
-		r.wrong("%s must be secretsmanager:NAME or ssm:NAME", who)
+		r.wrong(path, "must be secretsmanager:NAME or ssm:NAME")
 	}
 	return secret.Reference(text)
 }
 
-func (r *reader) key(who, arn string) string {
+func (r *reader) key(path, arn string) string {
 	if arn != "" && !keyARN.MatchString(arn) {
-		r.wrong("%s: kms-key must be the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID", who)
+		r.wrong(path, "must be the ARN of a key, arn:aws:kms:REGION:ACCOUNT:key/ID")
 	}
 	return arn
 }
@@ -234,9 +380,12 @@ func sorted[V any](section map[string]V) []string { return slices.Sorted(maps.Ke
 
 // account checks what concerns the account as a whole.
 func (r *reader) account(o *Options) {
-	for _, a := range o.Alarms {
-		if !address(a) {
-			r.wrong("alarms: must be addresses without names")
+	for i, a := range o.Alarms {
+		switch first := slices.IndexFunc(o.Alarms, func(b string) bool { return strings.EqualFold(a, b) }); {
+		case !address(a):
+			r.wrong("alarms", "must be addresses without names; the %s is none", ordinal(i+1))
+		case first < i:
+			r.wrong("alarms", "names %s twice", a)
 		}
 	}
 	for _, arn := range o.SecretKeys {
@@ -244,23 +393,42 @@ func (r *reader) account(o *Options) {
 	}
 	for _, name := range sorted(o.Reserved) {
 		if _, known := deployed.Named(name); !known {
-			r.wrong("reserved-concurrency: there is no function %q", name)
+			r.wrong("reserved-concurrency", "names the function %q, which the stack does not have; %s", name, functions(name))
 		}
 		if n := o.Reserved[name]; n < 1 || n > 1000 {
-			r.wrong("reserved-concurrency: %s must be 1 to 1000", name)
+			r.wrong("reserved-concurrency", "must be 1 to 1000 for %s", name)
 		}
 		if name == "copy" && o.Reserved[name] < mapConcurrency {
-			r.wrong("reserved-concurrency: copy needs %d at least, which is how many batches run at the same time", mapConcurrency)
+			r.wrong("reserved-concurrency", "is too small: copy needs %d at least, which is how many batches run at the same time", mapConcurrency)
 		}
 	}
 	if o.Boundary != "" && !policyARN.MatchString(o.Boundary) {
-		r.wrong("permissions-boundary: must be the ARN of a policy")
+		r.wrong("permissions-boundary", "must be the ARN of a policy")
 	}
 	for key, text := range o.Tags {
 		if key == "" || len(key) > 128 || len(text) > 256 || strings.HasPrefix(strings.ToLower(key), "aws:") {
-			r.wrong("tags: %.40q is none that AWS takes", key)
+			r.wrong("tags", "holds %.40q, which AWS does not take", key)
 		}
 	}
+}
+
+// functions says which functions there are.
+func functions(wrong string) string {
+	var names []string
+	for _, f := range deployed.Functions {
+		names = append(names, f.Name)
+	}
+	if best := config.Closest(wrong, names); best != "" {
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+	return "there are " + strings.Join(names, ", ")
+}
+
+func ordinal(n int) string {
+	if names := []string{"first", "second", "third"}; n <= len(names) {
+		return names[n-1]
+	}
+	return fmt.Sprintf("%dth", n)
 }
 
 // mapConcurrency is the MaxConcurrency of the workflows' Maps; a test compares it with them.

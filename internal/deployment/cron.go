@@ -43,9 +43,15 @@ var (
 
 // parseCron reads an expression, without cron( ). The error names the field.
 func parseCron(text string) (cron, error) {
+	if inner, found := strings.CutPrefix(text, "cron("); found {
+		return cron{}, fmt.Errorf("must be the six fields alone, without cron( ): %q", strings.TrimSuffix(inner, ")"))
+	}
+	if strings.HasPrefix(text, "rate(") {
+		return cron{}, fmt.Errorf("must be a cron expression, not rate( ): \"0 0/6 * * ? *\" is every six hours, \"0 4 * * ? *\" every day at 4 o'clock")
+	}
 	f := strings.Fields(text)
 	if len(f) != 6 || (f[2] == "?") == (f[4] == "?") {
-		return cron{}, fmt.Errorf("cron has six fields, and ? for either the day of the month or the day of the week: \"0 4 * * ? *\" is every day at 4 o'clock")
+		return cron{}, fmt.Errorf("must have six fields, and ? for either the day of the month or the day of the week: \"0 4 * * ? *\" is every day at 4 o'clock")
 	}
 	c := cron{text: f}
 	var err error
@@ -87,7 +93,7 @@ func (f field) parse(text string) (numbers, error) {
 
 // span reads 5, 5-9, 5-9/2, 5/10 (from 5 to the end) or */10.
 func (f field) span(text string) (from, to, step int, err error) {
-	wrong := fmt.Errorf("cron: %q is no %s of EventBridge: %d to %d, with , - * and /", text, f.name, f.low, f.top)
+	wrong := fmt.Errorf("is wrong: %q is no %s of EventBridge: %d to %d, with , - * and /", text, f.name, f.low, f.top)
 	text, every, steps := strings.Cut(text, "/")
 	first, last, ranged := strings.Cut(text, "-")
 	from, to, step = f.value(first), f.value(last), 1
@@ -130,7 +136,7 @@ func dates(text string) (func(time.Time) bool, error) {
 			wanted = 31
 		}
 		if wanted < 0 {
-			return nil, fmt.Errorf("cron: %q is no day of the month of EventBridge: 3W is the weekday nearest to the 3rd, LW the last one", text)
+			return nil, fmt.Errorf("is wrong: %q is no day of the month of EventBridge: 3W is the weekday nearest to the 3rd, LW the last one", text)
 		}
 		return func(day time.Time) bool { return day.Day() == nearestWeekday(day, wanted, date == "L") }, nil
 	}
@@ -177,14 +183,14 @@ func weekdays(text string) (func(time.Time) bool, error) {
 	if name, which, ok := strings.Cut(text, "#"); ok {
 		wanted, n := weekdayField.value(name), (field{low: 1, top: 5}).value(which)
 		if wanted < 0 || n < 0 {
-			return nil, fmt.Errorf("cron: %q is no day of the week of EventBridge: 3#2 is the second Tuesday", text)
+			return nil, fmt.Errorf("is wrong: %q is no day of the week of EventBridge: 3#2 is the second Tuesday", text)
 		}
 		return func(day time.Time) bool { return number(day) == wanted && (day.Day()+6)/7 == n }, nil
 	}
 	if name, ok := strings.CutSuffix(text, "L"); ok {
 		wanted := weekdayField.value(name)
 		if wanted < 0 {
-			return nil, fmt.Errorf("cron: %q is no day of the week of EventBridge: 6L is the last Friday", text)
+			return nil, fmt.Errorf("is wrong: %q is no day of the week of EventBridge: 6L is the last Friday", text)
 		}
 		return func(day time.Time) bool { return number(day) == wanted && day.Day()+7 > monthEnd(day) }, nil
 	}
@@ -207,8 +213,11 @@ func (c cron) next(after time.Time, n int) []time.Time {
 			continue
 		}
 		for hour := range 24 {
+			if !c.hours.has(hour) {
+				continue
+			}
 			for minute := range 60 {
-				if !c.hours.has(hour) || !c.minutes.has(minute) {
+				if !c.minutes.has(minute) {
 					continue
 				}
 				at := time.Date(day.Year(), day.Month(), day.Day(), hour, minute, 0, 0, after.Location())

@@ -5,12 +5,12 @@
 //	deploy:
 //	  stack: lifeboat                      # name of the stack; the default
 //	  sources:
-//	    photos: {cron: "0 2 * * ? *", zone: Europe/Zurich, window: 30m, overdue: 26h, kms-key: arn:aws:kms:…}
+//	    photos: {cron: "0 2 * * ? *", zone: Europe/Zurich, window: 30m, overdue: 29h, kms-key: arn:aws:kms:…}
 //	  targets:
 //	    photos-new: {kms-key: arn:aws:kms:…}
 //	  drills:
 //	    photos-weekly: {source: photos, cron: "0 5 ? * SUN *", zone: Europe/Zurich}   # target: photos-drill, dry-run: true
-//	  immutability: 30d governance         # or compliance; a decision of the first deployment
+//	  immutability: 30d governance         # or compliance, which nobody can undo
 //	  mail: {from: backups@example.com}    # through SES; identity: example.com, existing: true
 //	  alarms: [ops@example.com]
 //	  budget: 20                           # US dollars a month
@@ -29,6 +29,7 @@ import (
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/secret"
+	"lifeboat/internal/vault"
 )
 
 // DefaultStack is the name of the stack where the file gives none.
@@ -83,10 +84,7 @@ type Drill struct {
 }
 
 // Lock is Object Lock: no version is deleted or overwritten for so many days.
-type Lock struct {
-	Days       int
-	Compliance bool // nobody can shorten it, not even the account's root
-}
+type Lock = vault.Lock
 
 // Mail says that mail leaves through SES.
 type Mail struct {

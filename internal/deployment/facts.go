@@ -8,7 +8,6 @@ import (
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/secret"
-	"lifeboat/internal/vault"
 	"lifeboat/workflow"
 )
 
@@ -155,28 +154,41 @@ func called(functions map[string]string) []string {
 const Backstop = 30
 
 func (o *Options) bucket() Vault {
-	v := Vault{Encryption: "SSE-KMS with the stack's own key, which rotates each year; TLS only; no public access; versioned", Lock: "none: whoever may delete versions can"}
-	noncurrent := 30
+	v := Vault{
+		Encryption: "SSE-KMS with the stack's own key, which rotates each year; TLS only; no public access; versioned",
+		Lock:       "none: whoever may delete versions can", Lifecycle: o.Lifecycle(),
+	}
 	if lock := o.Lock; lock != nil {
-		noncurrent = max(noncurrent, vault.Lock{Days: lock.Days}.Most())
-		v.Lock = fmt.Sprintf("what a backup needs is locked for %d days after it; who may bypass governance can still delete it", lock.Days)
+		const key = "the key that reads it is not locked: guard it against its deletion, see docs/runbook.md"
+		v.Lock = fmt.Sprintf("what a backup needs is locked for %d days after it; who may bypass governance can still delete it; %s", lock.Days, key)
 		if lock.Compliance {
-			v.Lock = fmt.Sprintf("what a backup needs is locked for %d days after it, and nobody can delete it, not even the account's root", lock.Days)
+			v.Lock = fmt.Sprintf("what a backup needs is locked for %d days after it, and nobody can delete its bytes, not even the account's root; %s", lock.Days, key)
 		}
 	}
-	v.Lifecycle = []Rule{
+	return v
+}
+
+// Lifecycle is what the bucket clears by itself: uploads that nobody completes, old versions (S3 passes over those that are
+// locked, and takes them when the lock has ended), archives that fetches left, what drills left, and archives that prune
+// should have expired a month ago. What is removed from places of passage, or written anew there, nobody wants back: its old
+// versions go after a day.
+func (o *Options) Lifecycle() []Rule {
+	all := []Rule{
 		{ID: "unfinished-uploads", Abort: 1},
-		{ID: "old-versions", Noncurrent: noncurrent},
+		{ID: "old-versions", Noncurrent: 30},
 		{ID: "fetched-archives", Prefix: "incoming/", Expire: 7},
+		{ID: "old-fetched-archives", Prefix: "incoming/", Noncurrent: 1},
 		{ID: "drills", Prefix: "drills/", Expire: 7},
+		{ID: "old-drills", Prefix: "drills/", Noncurrent: 1},
+		{ID: "old-lists-of-restores", Prefix: "restores/", Noncurrent: 1},
 	}
 	for _, s := range o.Config.Sources {
 		if keep := s.Archive.Keep; keep > 0 {
 			whole := int((keep + 24*time.Hour - 1) / (24 * time.Hour))
-			v.Lifecycle = append(v.Lifecycle, Rule{ID: "archives-" + string(s.Name), Prefix: "archives/" + string(s.Name) + "/", Expire: whole + Backstop})
+			all = append(all, Rule{ID: "archives-" + string(s.Name), Prefix: "archives/" + string(s.Name) + "/", Expire: whole + Backstop})
 		}
 	}
-	return v
+	return all
 }
 
 func (o *Options) schedules(now time.Time) []Schedule {

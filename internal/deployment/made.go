@@ -66,53 +66,6 @@ var Queues = []Queue{
 	{"UnansweredEvents", "events that a function could not answer"},
 }
 
-// Output is what the stack says when it is deployed: a command to paste, or what a command wants.
-type Output struct {
-	Name string `json:"name"`
-	Says string `json:"says"`
-}
-
-// outputs are those of every stack.
-var outputs = []Output{
-	{"StartBackup", "start a backup: put an id of its own and the source into the file"},
-	{"StartRestore", "start a restore"},
-	{"ListBackups", "the records of all backups"},
-	{"GetArchives", "fetch all archives"},
-	{"Fetch", "read the vault on another machine: vault: of a lifeboat.yaml"},
-	{"SigningKey", "keep a copy of this elsewhere: backups are signed with what derives from it"},
-	{"Undelivered", "what could not be started"},
-	{"Unclosed", "events about runs that reached nobody"},
-	{"Unanswered", "events that a function could not answer"},
-	{"LongLink", "sign a URL of an archive that lives longer than a quarter of an hour, as this role"},
-	{"Links", "where the links of mails lead"},
-	{"API", "the API for people; there is one where deploy: {api: {issuer: …}} names who they are"},
-	{"Machines", "the API for machines: requests are signed for execute-api"},
-	{"Topic", "who hears of failures"},
-}
-
-// Outputs returns what the stack will say, but for policies that owners of other accounts need.
-func (o *Options) Outputs() []Output {
-	all := append(append([]Output{}, outputs...), Output{"Operators", "let a role use the stack: lifeboat --stack " + o.Stack})
-	if o.Mail == nil {
-		return all
-	}
-	all = append(all, Output{"MailSandbox", "false: mail reaches confirmed addresses only, until AWS lets the account out of the sandbox"})
-	if !o.Mail.Existing && !strings.Contains(o.Mail.Identity, "@") { // an address is confirmed by a mail to it
-		all = append(all, Output{"MailRecords", "CNAME records of the sender's domain: NAME._domainkey, to NAME.dkim.amazonses.com, for each NAME"})
-	}
-	return all
-}
-
-// Output returns one of Outputs, by name.
-func (o *Options) Output(name string) (Output, bool) {
-	for _, out := range o.Outputs() {
-		if out.Name == name {
-			return out, true
-		}
-	}
-	return Output{}, false
-}
-
 // ID makes of a name of lifeboat.yaml the id of something of the stack: photos becomes Photos. Two names never give the
 // same: one with a dash gets a digest of it.
 func ID(name string) string {

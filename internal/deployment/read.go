@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // zones are checked on machines without a database of them, too
@@ -17,30 +18,53 @@ import (
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/lambdafn/deployed"
 )
 
 // maxFile bounds the file, in bytes.
 const maxFile = 1 << 20
 
 // Load reads lifeboat.yaml at path, and refuses by name what can't run in AWS. All that is wrong comes back at once, as
-// one Usage error; its lines are those of the file.
+// one Usage error that wraps a *config.Error.
 func Load(path string) (*Options, error) {
+	data, folder, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, folder)
+}
+
+// Check is Load of a file that may have no section deploy: of one that has none it says nothing.
+func Check(path string) (warnings []string, err error) {
+	data, folder, err := read(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, section, err := cut(data); err == nil && section == nil {
+		return nil, nil
+	}
+	o, err := Parse(path, data, folder)
+	if err != nil {
+		return nil, err
+	}
+	return o.Warnings, nil
+}
+
+func read(path string) (data []byte, folder string, err error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return nil, failure.New(failure.Usage, "read the configuration: %w", err).
+		return nil, "", failure.New(failure.Usage, "read the configuration: %w", err).
 			WithHint("`lifeboat init` writes one; --config names another (`make`: LIFEBOAT_CONFIG)")
 	}
 	defer file.Close()
-	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	data, err = io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil || len(data) > maxFile {
-		return nil, failure.New(failure.Usage, "read the configuration %s: it is not readable, or larger than %d bytes", path, maxFile)
+		return nil, "", failure.New(failure.Usage, "read the configuration %s: it is not readable, or larger than %d bytes", path, maxFile)
 	}
-	folder, err := filepath.Abs(filepath.Dir(path))
+	folder, err = filepath.Abs(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("find the folder of %s: %w", path, err)
+		return nil, "", fmt.Errorf("find the folder of %s: %w", path, err)
 	}
-	return Parse(path, data, folder)
+	return data, folder, nil
 }
 
 // Parse is Load of a file that is there already. folder is absolute.
@@ -49,30 +73,51 @@ func Parse(name string, data []byte, folder string) (*Options, error) {
 	if err != nil {
 		return nil, failure.New(failure.Usage, "read %s: %w", name, err)
 	}
-	c, err := config.Parse(name, rest, folder)
-	if err != nil {
+	c, err := config.Parse(name, data, folder)
+	wrong, several := errors.AsType[*config.Error](err)
+	if err != nil && !several {
 		return nil, err
 	}
-	r := &reader{config: c}
+	r := &reader{config: c, now: time.Now()}
+	if wrong != nil {
+		r.shapes = wrong.Problems
+	}
+	if r.index(data); r.lines == nil {
+		return nil, err // no YAML
+	}
 	o := r.options(section)
 	o.Config, o.ConfigText = c, rest
-	for _, refused := range (deployed.Place{}).Fit(c) {
-		r.problems = append(r.problems, hinted(refused))
-	}
-	if len(r.problems) == 0 {
+	r.fit()
+	all := append(r.shapes, r.problems...)
+	if len(all) == 0 {
 		o.Warnings = r.warnings
 		return o, nil
 	}
-	return nil, failure.New(failure.Usage, "%s can't be deployed:\n%w", name, errors.Join(r.problems...)).
+	return nil, failure.New(failure.Usage, "%s can't be deployed:\n%w", name, config.Wrong(name, all)).
 		WithHint("correct the file; `lifeboat deploy --print` shows what is made of it. Nothing was deployed")
 }
 
-// hinted puts an error and its hint into one text: several of them are shown at once.
-func hinted(err error) error {
-	if hint := failure.HintOf(err); hint != "" {
-		return fmt.Errorf("%w\n  hint: %s", err, hint)
+// index notes the line of each key of the file, by its path.
+func (r *reader) index(data []byte) {
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil {
+		return
 	}
-	return err
+	r.lines = map[string]int{"": 1}
+	if len(document.Content) > 0 {
+		r.indexNode("", document.Content[0])
+	}
+}
+
+func (r *reader) indexNode(path string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for pair := range slices.Chunk(n.Content, 2) {
+		at := strings.TrimPrefix(path+"."+pair[0].Value, ".")
+		r.lines[at] = pair[0].Line
+		r.indexNode(at, pair[1])
+	}
 }
 
 // cut takes the section deploy out of a file. Both keep the lines of the file: what belongs to the other is blank.
@@ -138,18 +183,18 @@ type file struct {
 			Identity string `yaml:"identity"`
 			Existing bool   `yaml:"existing"`
 		} `yaml:"mail"`
-		Alarms []string `yaml:"alarms"`
-		Budget *int     `yaml:"budget"`
+		Alarms oneOrMany `yaml:"alarms"`
+		Budget *int      `yaml:"budget"`
 		API    struct {
-			Issuer      string   `yaml:"issuer"`
-			Audience    []string `yaml:"audience"`
-			ScopePrefix *string  `yaml:"scope-prefix"`
+			Issuer      string    `yaml:"issuer"`
+			Audience    oneOrMany `yaml:"audience"`
+			ScopePrefix *string   `yaml:"scope-prefix"`
 		} `yaml:"api"`
 		Webhook *struct {
 			URL string `yaml:"url"`
 			Key string `yaml:"key"`
 		} `yaml:"webhook"`
-		SecretKeys []string          `yaml:"secret-keys"`
+		SecretKeys oneOrMany         `yaml:"secret-keys"`
 		Reserved   map[string]int    `yaml:"reserved-concurrency"`
 		Boundary   string            `yaml:"permissions-boundary"`
 		Tags       map[string]string `yaml:"tags"`
@@ -162,51 +207,36 @@ type when struct {
 	Window string `yaml:"window"`
 }
 
-// decode decodes strictly. The decoder's errors quote values; only lines and names of keys are kept.
-func decode(section []byte) (file, []error) {
-	var f file
-	decoder := yaml.NewDecoder(bytes.NewReader(section))
-	decoder.KnownFields(true)
-	err := decoder.Decode(&f)
-	var typed *yaml.TypeError
-	switch {
-	case err == nil || errors.Is(err, io.EOF):
-		return f, nil
-	case !errors.As(err, &typed):
-		return f, []error{failure.New(failure.Usage, "deploy is not YAML as it should be")}
+// oneOrMany is a list, or the one text of it.
+type oneOrMany []string
+
+// UnmarshalYAML reads both.
+func (o *oneOrMany) UnmarshalYAML(n *yaml.Node) error {
+	if n.Kind == yaml.ScalarNode {
+		*o = oneOrMany{n.Value}
+		return nil
 	}
-	var problems []error
-	for _, text := range typed.Errors {
-		problems = append(problems, failure.New(failure.Usage, "%s", said(text)))
-	}
-	return f, problems
+	return n.Decode((*[]string)(o))
 }
 
-var (
-	unknownField = regexp.MustCompile(`^line (\d+): field (\S+) not found`)
-	wrongType    = regexp.MustCompile(`^line (\d+): `)
-)
-
-func said(text string) string {
-	if m := unknownField.FindStringSubmatch(text); m != nil {
-		return fmt.Sprintf("line %s: deploy has no key %q; infra/README.md lists them", m[1], m[2])
+// decode decodes the section. What has another shape was reported by package config, and is left out.
+func (r *reader) decode(section []byte) (f file) {
+	err := yaml.Unmarshal(section, &f)
+	if err != nil && len(r.shapes) == 0 {
+		r.wrong("", "is not of the form that infra/README.md shows")
 	}
-	if m := wrongType.FindStringSubmatch(text); m != nil {
-		return fmt.Sprintf("line %s: of deploy is not of the form that infra/README.md shows", m[1])
-	}
-	return "deploy is not of the form that infra/README.md shows"
+	return f
 }
 
 var (
 	stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,50}$`)
 	keyARN    = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`)
 	policyARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$`)
-	lockText  = regexp.MustCompile(`^([1-9]\d{0,4})d (governance|compliance)$`)
 	length    = regexp.MustCompile(`^([1-9]\d{0,5})(m|h|d)$`)
 	domain    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
 )
 
-// parseLength reads 30m, 26h, 8d.
+// parseLength reads 30m, 29h, 8d.
 func parseLength(text string) (time.Duration, bool) {
 	m := length.FindStringSubmatch(text)
 	if m == nil {

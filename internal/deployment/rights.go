@@ -64,9 +64,6 @@ func (o *Options) may(f deployed.Function) []string {
 	} else if len(f.MAC) > 0 {
 		all = append(all, "checks the MACs of manifests")
 	}
-	if takes("LIFEBOAT_IMMUTABILITY") && o.Lock != nil {
-		all = append(all, "locks what a backup needs")
-	}
 	if takes("LIFEBOAT_MAIL") && o.Mail != nil {
 		all = append(all, "sends mail as "+o.Mail.From)
 	}

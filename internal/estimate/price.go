@@ -21,7 +21,7 @@ const dollar USD = 1_000_000_000
 // usd returns dollars as money, rounded to the billionth.
 func usd(dollars float64) USD { return USD(math.Round(dollars * float64(dollar))) }
 
-// String returns "$0.0042": dollars with cents from one dollar on, below that with four digits.
+// String returns "$0.0042": dollars with cents from one dollar on, and where there is nothing below them; else four digits.
 func (u USD) String() string {
 	switch {
 	case u < 0:
@@ -30,7 +30,7 @@ func (u USD) String() string {
 		return "$0.00"
 	case u < dollar/10_000:
 		return "< $0.0001"
-	case u < dollar-dollar/20_000:
+	case u < dollar-dollar/20_000 && u%(dollar/100) != 0:
 		return fmt.Sprintf("$%.4f", float64(u)/float64(dollar))
 	}
 	return fmt.Sprintf("$%.2f", float64(u)/float64(dollar))

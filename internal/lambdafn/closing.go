@@ -34,10 +34,9 @@ func closing(message []byte, subject string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if subject == "restore" { // the target is held in the name of the execution
-		return json.Marshal(map[string]any{"step": "release", subject: input, "error": change.reason(), "execution": change.Detail.Name})
-	}
-	return json.Marshal(map[string]any{"step": "abort", subject: input, "error": change.reason()})
+	step := map[string]string{"run": "abort", "restore": "release"}[subject]
+	// By the execution's name a run is told from a second execution of it, and a target is held.
+	return json.Marshal(map[string]any{"step": step, subject: input, "error": change.reason(), "execution": change.Detail.Name})
 }
 
 // telling is closing for the function that tells people.
@@ -58,7 +57,7 @@ func telling(message []byte) (told []byte, restore bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	told, err = json.Marshal(map[string]any{"step": "notify-restore", "restore": input})
+	told, err = json.Marshal(map[string]any{"step": "notify-restore", "restore": input, "execution": change.Detail.Name})
 	return told, true, err
 }
 

@@ -15,6 +15,7 @@
 package lambdafn
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -152,11 +153,15 @@ func (f *function) about(ctx context.Context, message []byte) []slog.Attr {
 		Restore struct {
 			ID string `json:"id"`
 		} `json:"restore"`
+		Scheduled
+	}
+	if change, ok := ended(message); ok { // what it is about stands in the execution's input
+		m.Step, message = "closing", []byte(change.Detail.Input)
 	}
 	if json.Unmarshal(message, &m) == nil {
 		add("step", m.Step)
 		add("run", m.Run.ID)
-		add("source", m.Run.Source)
+		add("source", cmp.Or(m.Run.Source, m.source()))
 		add("restore", m.Restore.ID)
 	}
 	return attrs

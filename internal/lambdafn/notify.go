@@ -48,6 +48,7 @@ func (w *World) closed(ctx context.Context, message []byte) error {
 		Restore struct {
 			ID backup.RestoreID `json:"id"`
 		} `json:"restore"`
+		Execution string `json:"execution"`
 	}
 	if err := json.Unmarshal(message, &m); err != nil {
 		return err
@@ -60,7 +61,9 @@ func (w *World) closed(ctx context.Context, message []byte) error {
 	} else if m.Restore.ID != "" {
 		var record catalog.Restore
 		record, err = catalog.New(open.vault).Restore(ctx, m.Restore.ID)
-		status = record.Status
+		if status = record.Status; record.Execution != "" && record.Execution != m.Execution {
+			status = "" // another execution is at the same restore
+		}
 	}
 	if err != nil && failure.KindOf(err) != failure.NotFound {
 		return err

@@ -42,7 +42,7 @@ func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, e
 	}
 	answer, err := steps.Handle(ctx, w.environment.Function, message)
 	if err == nil {
-		w.measureRestore(ctx, open, message)
+		w.measureRestore(ctx, open, steps, message)
 	}
 	return answer, err
 }
@@ -123,14 +123,18 @@ func (t targets) refuse(to events.To) error {
 }
 
 // measureRestore writes the metrics of a restore that this step has ended.
-func (w *World) measureRestore(ctx context.Context, open *warm, message []byte) {
+func (w *World) measureRestore(ctx context.Context, open *warm, steps restoreSteps, message []byte) {
 	var r events.RestoreRequest
 	if json.Unmarshal(message, &r) != nil || r.Step != "confirm" && r.Step != "release" {
 		return
 	}
-	record, err := catalog.Restore{Status: backup.Failed}, error(nil) // of one that failed before it had a record
-	if r.Restore.ID != "" {
-		record, err = catalog.New(open.vault).Restore(ctx, r.Restore.ID)
+	id, err := r.Restore.ID, error(nil)
+	if id == "" {
+		id, err = steps.Known(ctx, r.Execution)
+	}
+	record := catalog.Restore{Status: backup.Failed} // of one that failed before it had a record
+	if err == nil && id != "" {
+		record, err = catalog.New(open.vault).Restore(ctx, id)
 	}
 	if err == nil {
 		err = w.metrics.Restore(record)

@@ -36,6 +36,16 @@ type Watch struct {
 	Within string        `json:"within"` // how old the newest good backup may be, such as 26h
 }
 
+func (s Scheduled) source() string {
+	switch {
+	case s.Start != nil:
+		return string(s.Start.Source)
+	case s.Watch != nil:
+		return string(s.Watch.Source)
+	}
+	return ""
+}
+
 // Schedule is the Handler of what schedules send.
 func (w *World) Schedule(ctx context.Context, message []byte) (json.RawMessage, error) {
 	var m Scheduled

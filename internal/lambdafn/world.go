@@ -107,10 +107,11 @@ func build(ctx context.Context, e deployed.Environment) (*warm, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := remote.Configuration(ctx, client, remote.Stack{Config: e.Config, VaultBucket: e.VaultBucket, PublicURL: e.PublicURL})
+	c, err := remote.Configuration(ctx, client, remote.Stack{Config: e.Config, VaultBucket: e.VaultBucket, Account: e.VaultOwner, PublicURL: e.PublicURL})
 	if err != nil {
 		return nil, err
 	}
+	ownBuckets(c, e.VaultOwner)
 	w := &warm{made: time.Now(), environment: e, aws: account, config: c}
 	w.vault = vault.New(owned(client, e.VaultBucket, e.VaultOwner), e.VaultBucket, nil)
 	w.vault.PresignWith(client)

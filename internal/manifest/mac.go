@@ -3,6 +3,7 @@ package manifest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -76,7 +77,7 @@ func CheckMAC(ctx context.Context, a Authenticator, data []byte, s Sealed) error
 			WithHint("it names %s; only the stack that has this key checks it", m.Key)
 	}
 	code, ok := decode64(m.Code)
-	if ok {
+	if ok = ok && len(code) == sha256.Size; ok { // of another length KMS would refuse to say anything
 		if ok, err = a.Verify(ctx, s.message(), code); err != nil {
 			return err
 		}

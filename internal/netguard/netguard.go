@@ -202,7 +202,7 @@ func hintFor(u *url.URL) string {
 	if u != nil && (u.Scheme == "https" || u.Scheme == "http") && wellFormed(u) == nil {
 		entry = strconv.Quote(Allowed{u.Scheme, canonical(u.Hostname()), port(u)}.String())
 	}
-	return "use the https address of a public server; a host of your own network must be allowed in lifeboat.yaml: fetch: {allow: [" + entry + "]}; the log (--verbose) says what was wrong"
+	return "use the https address of a public server; a host of your own network must be allowed in lifeboat.yaml: fetch: {allow: [" + entry + "]}; the log says what was wrong (of a command: --verbose)"
 }
 
 // refusal is what stands behind every refusal.
@@ -224,6 +224,12 @@ func (c *Client) refuse(u *url.URL, err error) error {
 	}
 	c.rules.Audit.Warn("an address was refused", attributes...)
 	return failure.New(failure.Denied, "%w", refusal{passing}).WithHint("%s", hintFor(u))
+}
+
+// IsRefusal reports whether an error is the one refusal, or holds it.
+func IsRefusal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
 }
 
 // Passing reports whether a refusal came from the network, so that another try may help. Only who has had an answer of

@@ -52,6 +52,9 @@ type Packer struct {
 	// Chain is the size from which on the header of an object may lie in another pack than its bytes; chainObject
 	// when zero.
 	Chain int64
+	// Hold makes sure that the run still holds its source: Conflict where it does not. It is called before anything is
+	// kept for another call, or begun anew. It may be nil.
+	Hold func(ctx context.Context) error
 
 	part  int64 // bytes of a part; streamPart or literalPart when zero
 	piece int64 // bytes of a part that the store copies; as many as serve speed when zero

@@ -88,6 +88,9 @@ func (l *large) runOn(ctx, reading context.Context, key vault.Key, names *ids) (
 		kind := failure.KindOf(l.stream.failure())
 		switch {
 		case err == nil || !l.stream.kept || kind != failure.NotFound && kind != failure.Corrupt:
+			if err != nil && !l.stream.kept && kind == failure.NotFound { // somebody gave up what this very call began
+				err = failure.New(failure.Transient, "%w", err)
+			}
 			return done, err
 		case l.Restarts == restarts:
 			return false, failure.New(failure.Conflict, "what was written of the pack %s was gone %d times when it was to go on: %w", l.ID, restarts+1, err).
@@ -102,6 +105,9 @@ func (l *large) runOn(ctx, reading context.Context, key vault.Key, names *ids) (
 // restart begins the pack anew, under the same name if nothing has it.
 func (l *large) restart(ctx context.Context, names *ids) error {
 	key := vault.Pack(l.Source, l.ID)
+	if err := l.held(ctx); err != nil {
+		return err
+	}
 	if err := l.Vault.AbortAll(ctx, key); err != nil {
 		return err
 	}
@@ -119,6 +125,19 @@ func (l *large) restart(ctx context.Context, names *ids) error {
 	return nil
 }
 
+// held asks whether the run still holds its source. The upload of one that does not is given up: whoever closed it may have
+// looked for uploads before.
+func (l *large) held(ctx context.Context) error {
+	if l.Hold == nil {
+		return nil
+	}
+	err := l.Hold(ctx)
+	if err != nil && failure.KindOf(err) == failure.Conflict {
+		l.stream.kept = false
+	}
+	return err
+}
+
 // keep stores the cursor, unless that is where the call began.
 func (l *large) keep(ctx context.Context, key vault.Key) error {
 	state, bytes, err := l.stream.state()
@@ -132,6 +151,9 @@ func (l *large) keep(ctx context.Context, key vault.Key) error {
 	}
 	line, err := json.Marshal(l.cursor)
 	if err != nil {
+		return err
+	}
+	if err := l.held(ctx); err != nil {
 		return err
 	}
 	out := l.Vault.NewWriter(ctx, key, vault.Always())
@@ -169,6 +191,9 @@ func (p *Packer) resume(ctx context.Context, batch int, key vault.Key) (*large, 
 	}
 	if err == nil {
 		l.stream, err = resumeStream(ctx, p.Vault, vault.Pack(p.Source, l.ID), l.Stream, input)
+	}
+	if err == nil {
+		err = l.whole()
 	}
 	switch kind := failure.KindOf(err); {
 	case err == nil:

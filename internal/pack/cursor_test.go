@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -134,6 +135,9 @@ func TestInterrupted(t *testing.T) {
 		want := undisturbed.pack(several(undisturbed))
 		for _, each := range []int64{2 << 20, testPart + 100<<10, 11 << 20} {
 			for _, cold := range []bool{false, true}[:2-min(1, each>>23)] {
+				if testing.Short() && (each < testPart || cold == equal) { // three of ten are left
+					continue
+				}
 				t.Run(fmt.Sprintf("equal %v, %d bytes a call, cold %v", equal, each, cold), func(t *testing.T) {
 					c := newCalls(t, each)
 					c.Equal, c.cold = equal, cold
@@ -179,6 +183,9 @@ func TestChangesBetween(t *testing.T) {
 		"may not be read":  {[]version{first, {size: n, seed: 1, openErr: errBlock}}, "", "unreadable", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && !slices.Contains([]string{"once", "shorter at last", "gone"}, name) {
+				t.Skip("reads 32 MiB up to five times")
+			}
 			c := newCalls(t, 10<<20)
 			o := c.fake.object("a", test.versions...)
 			result := c.all([]Item{{Object: &o}, c.item("b", behaviours["steady"], n)})
@@ -246,6 +253,9 @@ func TestBetweenCalls(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if testing.Short() && !slices.Contains([]string{"it is gone twice", "an answer was lost, and its cursor", "the cursor is torn"}, name) {
+				t.Skip("packs 70 MiB like the others")
+			}
 			c := newCalls(t, 7<<20)
 			c.before = func(call int) { disturb(c, call) }
 			result := c.all(several(c.world))

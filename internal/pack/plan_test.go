@@ -218,7 +218,11 @@ func TestChained(t *testing.T) {
 // TestCuts holds random sources against the limits of batches: each item is in one, none is too large, none too small
 // where that can be helped, and objects that the store copies have filler while there is some.
 func TestCuts(t *testing.T) {
-	for seed := range uint64(16) {
+	seeds := uint64(16)
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
 		random := rand.New(rand.NewPCG(seed, 5))
 		var objects []app.Object
 		for i := range random.IntN(30_000) {

@@ -114,7 +114,7 @@ func (s *stream) copy(ctx context.Context, body io.Reader, saw func([]byte)) err
 			}
 		}
 		room := min(s.limit()-len(s.buffer), 256<<10)
-		s.buffer = slices.Grow(s.buffer, room)
+		s.grow(room)
 		piece := s.buffer[len(s.buffer) : len(s.buffer)+room]
 		n, err := body.Read(piece)
 		s.buffer = s.buffer[:len(s.buffer)+n]
@@ -131,6 +131,16 @@ func (s *stream) copy(ctx context.Context, body io.Reader, saw func([]byte)) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+}
+
+// grow makes room in the part under construction. A part of the usual size grows as it fills, for a pack may be small; a
+// larger one is part of a large pack, and growing would take twice its size.
+func (s *stream) grow(room int) {
+	if whole := s.limit() - len(s.buffer); s.limit() > streamPart && cap(s.buffer)-len(s.buffer) < room {
+		s.buffer = append(make([]byte, 0, s.limit()), s.buffer...)
+	} else {
+		s.buffer = slices.Grow(s.buffer, min(room, whole))
 	}
 }
 

@@ -73,7 +73,12 @@ func resumeStream(ctx context.Context, v *vault.Vault, key vault.Key, st streamS
 		s.held = append(s.held, heldPart{h.Number, h.Start, data})
 	}
 	var err error
-	s.buffer, err = bytesOf(body, st.Buffer)
+	if s.buffer, err = bytesOf(body, st.Buffer); err == nil {
+		err = s.whole()
+	}
+	if err == nil && len(s.parts) != len(st.Parts) { // one of them twice
+		err = errState
+	}
 	return s, err
 }
 

@@ -11,18 +11,22 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// Written returns the packs that the results of a run's batches name, by id: of a run that has not been sealed. Other
-// backups may name them too.
+// Written returns the packs that the results of a run's batches name, by id, and the cursors of those that are under way:
+// of a run that has not been sealed. Other backups may name them too.
 func Written(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (map[string]manifest.Pack, error) {
 	packs := map[string]manifest.Pack{}
 	for info, err := range v.List(ctx, vault.Work(source, id, "")) {
 		if err != nil {
 			return nil, err
 		}
-		if !strings.Contains(string(info.Key), "/packed/") {
-			continue
+		var result Result
+		var err error
+		switch key := string(info.Key); {
+		case strings.Contains(key, "/packed/"):
+			result, err = ReadResult(ctx, v, info.Key)
+		case strings.Contains(key, "/going/"):
+			result, err = readBefore(ctx, v, info.Key)
 		}
-		result, err := ReadResult(ctx, v, info.Key)
 		if err != nil && failure.KindOf(err) != failure.NotFound {
 			return nil, err
 		}
@@ -31,6 +35,28 @@ func Written(ctx context.Context, v *vault.Vault, source backup.Source, id backu
 		}
 	}
 	return packs, nil
+}
+
+// readBefore returns what became of the items of a batch that do not stream, as its cursor says, and the pack of those that
+// do, which may be complete. A cursor that cannot be read names none.
+func readBefore(ctx context.Context, v *vault.Vault, key vault.Key) (Result, error) {
+	body, _, err := v.Open(ctx, key, 0, -1)
+	if err != nil {
+		return Result{}, err
+	}
+	defer body.Close()
+	var c cursor
+	if err := json.NewDecoder(body).Decode(&c); err != nil || c.Format != cursorFormat {
+		if kind := failure.KindOf(err); err != nil && kind != failure.Internal && kind != failure.Corrupt {
+			return Result{}, err
+		}
+		return Result{}, nil
+	}
+	packs := c.Before.Packs
+	if c.Stream.Upload != nil {
+		packs = append(packs, manifest.Pack{ID: c.ID})
+	}
+	return Result{Packs: packs}, nil
 }
 
 // WriteResult stores what became of a batch, once: Conflict where another attempt was faster.

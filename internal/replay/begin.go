@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lifeboat/events"
+	"lifeboat/internal/app"
 	"lifeboat/internal/app/files"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
@@ -28,9 +29,15 @@ func (s *Steps) Prepare(ctx context.Context, r events.Restore) (events.Restore, 
 // begin completes what was asked, takes the target and writes the record.
 func (s *Steps) begin(ctx context.Context, r events.Restore) (events.RestoreBegan, error) {
 	s.phase("begin", 0, 0)
+	named := r.ID != ""
 	r, origin, err := s.complete(ctx, r)
 	if err != nil {
 		return events.RestoreBegan{}, err
+	}
+	if !named {
+		if err := s.know(ctx, r); err != nil {
+			return events.RestoreBegan{}, err
+		}
 	}
 	target, err := s.Targets.Name(r.To)
 	if err != nil {
@@ -69,7 +76,7 @@ func (s *Steps) record(ctx context.Context, r events.Restore, origin catalog.Ori
 	}
 	_, _, err := s.catalog().BeginRestore(ctx, catalog.Restore{
 		ID: r.ID, From: origin, Target: target, Name: r.Wishes.Name, Only: r.Only, Part: part(r), Check: r.Check, DryRun: r.DryRun, Drill: r.To.Drill,
-		Status: backup.InProgress, StartedBy: r.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
+		Status: backup.InProgress, StartedBy: r.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version, Execution: r.Execution,
 	})
 	return err
 }
@@ -84,10 +91,11 @@ func (s *Steps) closeLost(ctx context.Context, r events.Restore, target string) 
 		if err != nil || lost.ID == r.ID || lost.Target != target || lost.Status != backup.InProgress {
 			continue
 		}
-		if live, err := s.live(ctx, lost); live || err != nil {
-			if err != nil {
-				return err
-			}
+		live, err := s.live(ctx, lost)
+		if err != nil {
+			return err
+		}
+		if live {
 			continue
 		}
 		if lost.Name != "" {
@@ -95,10 +103,11 @@ func (s *Steps) closeLost(ctx context.Context, r events.Restore, target string) 
 				return err
 			}
 		}
-		if err := errors.Join(s.clear(ctx, lost.ID), s.throwAway(ctx, lost.ID, lost.Drill)); err != nil {
+		s.abandon(ctx, events.Restore{ID: lost.ID, To: r.To, Wishes: app.Wishes{Documents: true, Objects: true}}) // into the same target
+		if err := errors.Join(s.clear(ctx, lost.ID), s.thrown(ctx, lost)); err != nil {
 			return err
 		}
-		_, err := s.update(ctx, lost.ID, func(record *catalog.Restore) {
+		_, err = s.update(ctx, lost.ID, func(record *catalog.Restore) {
 			if record.Status == backup.InProgress {
 				record.Status, record.Finished = backup.Failed, s.Now().UTC()
 				record.Failure = &catalog.Failure{Kind: "lost", Message: "the restore ended without a word: its process was killed, or the machine went down", Hint: "run the same command again: it goes on with what is missing"}
@@ -124,15 +133,16 @@ func part(r events.Restore) string {
 
 // complete checks what was asked, fills in the defaults, and gives the restore its id.
 func (s *Steps) complete(ctx context.Context, r events.Restore) (events.Restore, catalog.Origin, error) {
-	r.Check = cmp.Or(r.Check, CheckFull)
-	if r.Only == nil {
-		r.Only = []string{}
-	}
-	if !r.Wishes.Documents && !r.Wishes.Objects { // a person who starts the workflow by hand says neither
-		r.Wishes.Documents, r.Wishes.Objects = true, true
-	}
+	r = withDefaults(r)
 	if err := s.sensible(r); err != nil {
 		return r, catalog.Origin{}, err
+	}
+	if r.ID == "" { // an attempt of this begin that was not heard may have found another one to be the latest
+		k, _, err := s.knownBy(ctx, r.Execution)
+		if err != nil {
+			return r, catalog.Origin{}, err
+		}
+		r.From.Backup = cmp.Or(k.Backup, r.From.Backup)
 	}
 	origin, err := s.origin(ctx, &r)
 	if err != nil {
@@ -166,6 +176,17 @@ func (s *Steps) complete(ctx context.Context, r events.Restore) (events.Restore,
 	return r, origin, nil
 }
 
+func withDefaults(r events.Restore) events.Restore {
+	r.Check = cmp.Or(r.Check, CheckFull)
+	if r.Only == nil {
+		r.Only = []string{}
+	}
+	if !r.Wishes.Documents && !r.Wishes.Objects { // a person who starts the workflow by hand says neither
+		r.Wishes.Documents, r.Wishes.Objects = true, true
+	}
+	return r
+}
+
 // sensible refuses what cannot be done, before anything is opened.
 func (s *Steps) sensible(r events.Restore) error {
 	if n := count(r.From.Backup != "", r.From.File != "", r.From.URL != ""); n != 1 {
@@ -182,7 +203,7 @@ func (s *Steps) sensible(r events.Restore) error {
 			WithHint("leave it out: every byte is read then")
 	case !s.Local && (r.From.File != "" || r.To.Folder != ""):
 		return failure.New(failure.Usage, "there are no files and folders where this restore runs").
-			WithHint("restore a backup or a URL to a target or a bucket, or run the restore on your machine")
+			WithHint("restore a backup or a URL to a target of lifeboat.yaml, or run the restore on your machine")
 	case r.From.File != "" && !filepath.IsAbs(r.From.File), r.To.Folder != "" && !filepath.IsAbs(r.To.Folder):
 		return failure.New(failure.Usage, "files and folders are named with their absolute paths")
 	case strings.ContainsAny(r.Wishes.Name, "/\\\x00\n\r") || r.Wishes.Name == "." || r.Wishes.Name == ".." || len(r.Wishes.Name) > 200:
@@ -285,13 +306,28 @@ func (s *Steps) clear(ctx context.Context, id backup.RestoreID) error {
 	return nil
 }
 
-// live reports whether a drill runs that has a target of its own, and so a lease of its own.
+// live reports whether a drill runs into a target that is made for it: in functions each holds a lease of its own, on
+// machines one at a time holds that of all.
 func (s *Steps) live(ctx context.Context, record catalog.Restore) (bool, error) {
-	if !record.Drill || s.Local || record.Target != drillTarget {
+	if !record.Drill || record.Target != drillTarget {
 		return false, nil
 	}
-	lease, there, err := s.catalog().Holder(ctx, catalog.TargetLease(drillLease(record.ID)))
-	return there && s.Now().Before(lease.Expires), err
+	for _, name := range []string{drillLease(record.ID), drillTarget} {
+		lease, there, err := s.catalog().Holder(ctx, catalog.TargetLease(name))
+		alive := there && s.Now().Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
+		if err != nil || alive && lease.Restore() == record.ID {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// thrown is throwAway for a drill that was lost, wherever it ran.
+func (s *Steps) thrown(ctx context.Context, lost catalog.Restore) error {
+	if !lost.Drill || lost.Target != drillTarget {
+		return nil
+	}
+	return s.empty(ctx, lost.ID)
 }
 
 // throwAway removes what a drill in the functions of AWS has restored.
@@ -299,5 +335,9 @@ func (s *Steps) throwAway(ctx context.Context, id backup.RestoreID, drill bool) 
 	if !drill || s.Local {
 		return nil
 	}
+	return s.empty(ctx, id)
+}
+
+func (s *Steps) empty(ctx context.Context, id backup.RestoreID) error {
 	return errors.Join(s.Vault.AbortAll(ctx, vault.Drill(id)), s.Vault.DeleteAll(ctx, vault.Drill(id)))
 }

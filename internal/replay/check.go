@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
@@ -18,7 +19,10 @@ import (
 // check proves what is restored, asks the target what a replay would do, and plans the work. Nothing is written to the
 // target before it has ended well. What does not fit into one call goes on in the next one: see proof.go.
 func (s *Steps) check(ctx context.Context, r events.Restore, _ *events.Checked) (events.Checked, done, error) {
-	if over, err := s.ended(ctx, r); over || err != nil {
+	if record, over, err := s.ended(ctx, r); err != nil {
+		return events.Checked{}, done{}, err
+	} else if over {
+		err = errors.Join(s.reread(ctx, r, record), s.tidy(ctx, r))
 		return events.Checked{Done: true, Stop: true, Plan: noPlan()}, done{over: true}, err
 	}
 	working, limit := s.limited(ctx)
@@ -41,13 +45,13 @@ func (s *Steps) check(ctx context.Context, r events.Restore, _ *events.Checked) 
 	return answer, d, err
 }
 
-// ended reports whether an earlier call of a dry run has closed its record and was not heard.
-func (s *Steps) ended(ctx context.Context, r events.Restore) (bool, error) {
+// ended reports whether an earlier call of a dry run has closed its record and was not heard, or has failed behind that.
+func (s *Steps) ended(ctx context.Context, r events.Restore) (record catalog.Restore, over bool, err error) {
 	if !r.DryRun {
-		return false, nil
+		return record, false, nil
 	}
-	record, err := s.catalog().Restore(ctx, r.ID)
-	return err == nil && record.Status.Good(), err
+	record, err = s.catalog().Restore(ctx, r.ID)
+	return record, err == nil && record.Status.Good(), err
 }
 
 func noPlan() events.Plan { return events.Plan{Few: []events.Batch{}} }
@@ -154,7 +158,7 @@ const (
 // checked writes into the record what the check has shown. A dry run ends with it.
 func (s *Steps) checked(ctx context.Context, p *planner) error {
 	r, b := p.restore, p.subject
-	_, err := s.update(ctx, r.ID, func(record *catalog.Restore) {
+	record, err := s.update(ctx, r.ID, func(record *catalog.Restore) {
 		record.Kind, record.Signature, record.Forecast = b.about.Kind, string(p.signature), p.cast
 		record.From, record.Signer = b.origin(record.From), b.signer()
 		record.Put.LeftOut = int(p.file.LeftOut)
@@ -174,23 +178,25 @@ func (s *Steps) checked(ctx context.Context, p *planner) error {
 		return err
 	}
 	if r.DryRun {
-		return errors.Join(s.reread(ctx, p), s.tidy(ctx, r))
+		return errors.Join(s.reread(ctx, r, record), s.tidy(ctx, r))
 	}
 	return notes{s.Vault, r.ID}.Put(ctx, noteBegan, s.machine())
 }
 
 // reread keeps in the record of a backup what the dry run of a drill has proven: that every byte is there. Drills on one
 // machine say nothing but what they have restored.
-func (s *Steps) reread(ctx context.Context, p *planner) error {
-	r := p.restore
-	if !r.To.Drill || s.Local && r.To.ThrowAway() || r.Check != CheckFull || r.From.Backup == "" || p.file.Use != fromPacks || p.signature != manifest.Authenticated {
+func (s *Steps) reread(ctx context.Context, r events.Restore, record catalog.Restore) error {
+	archived := slices.ContainsFunc(record.Notes, func(f app.Finding) bool { return f.Kind == NoteArchive })
+	if !r.To.Drill || s.Local && r.To.ThrowAway() || r.Check != CheckFull || r.From.Backup == "" || archived || record.Signature != string(manifest.Authenticated) {
 		return nil
 	}
-	_, err := s.catalog().Update(ctx, p.subject.record.Source, p.subject.record.ID, func(b *catalog.Record) error {
+	_, err := s.catalog().Update(ctx, record.From.Source, record.From.Backup, func(b *catalog.Record) error {
 		if backup.ReRead.Better(b.Proof) {
 			b.Proof = backup.ReRead
 		}
-		b.Proven = s.Now().UTC()
+		if record.Finished.After(b.Proven) {
+			b.Proven = record.Finished
+		}
 		return nil
 	})
 	return err

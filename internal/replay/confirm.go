@@ -138,23 +138,34 @@ func end(record catalog.Restore) backup.Status {
 }
 
 // Proves reports whether a restore proves its backup: a drill of all of it, from its packs, signed with a known key, whose
-// target was looked at and lacked nothing.
+// target was looked at, lacked nothing, and held nothing that is other than in the backup, for whatever reason.
 func Proves(record catalog.Restore) bool {
 	from := record.From
 	archived := slices.ContainsFunc(record.Notes, func(f app.Finding) bool { return f.Kind == NoteArchive })
-	asserted := record.Confirmation != nil && len(record.Confirmation.Asserted) > 0
+	seen := record.Confirmation
+	asserted := seen != nil && len(seen.Asserted) > 0 && seen.Differs == 0 && anything(record.Put, seen.Counts)
 	return record.Drill && record.Status == backup.Completed && from.Backup != "" && from.File == "" && from.URL == "" &&
 		!archived && record.Part == "" && len(record.Only) == 0 && asserted && record.Signature == string(manifest.Authenticated)
 }
 
-// drilled writes into the record of a backup that it was restored and asserted.
+// anything reports whether there was something to restore.
+func anything(put catalog.Put, counts []app.Count) bool {
+	return put.Written+put.Existing > 0 || slices.ContainsFunc(counts, func(c app.Count) bool { return c.Backup > 0 })
+}
+
+// drilled writes into the record of a backup that it was restored and asserted, as of when the target was looked at.
 func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
 	if !Proves(record) {
 		return nil
 	}
 	_, err := s.catalog().Update(ctx, record.From.Source, record.From.Backup, func(b *catalog.Record) error {
-		b.Proof, b.Proven = backup.Drilled, s.Now().UTC()
-		b.Drilled = b.Proven
+		b.Proof = backup.Drilled
+		if record.Finished.After(b.Drilled) { // a call that is repeated looks at nothing again
+			b.Drilled = record.Finished
+		}
+		if record.Finished.After(b.Proven) {
+			b.Proven = record.Finished
+		}
 		return nil
 	})
 	return err
@@ -162,6 +173,9 @@ func (s *Steps) drilled(ctx context.Context, record catalog.Restore) error {
 
 // tidy removes what only the restore needed. What the target remembers stays.
 func (s *Steps) tidy(ctx context.Context, r events.Restore) error {
+	if err := s.unknow(ctx, r); err != nil {
+		return err
+	}
 	if r.To.ThrowAway() || r.DryRun { // there is nothing to remember
 		return errors.Join(s.throwAway(ctx, r.ID, r.To.ThrowAway() && !r.DryRun), s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
 	}

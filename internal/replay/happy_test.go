@@ -52,7 +52,7 @@ func TestIntoApplication(t *testing.T) {
 	want := catalog.Restore{
 		Format: 1, ID: e.restore.ID, Attempt: 1, From: catalog.Origin{Source: "photos", Backup: firstRun, Digest: backed.Manifest.SHA256},
 		Target: "new", Kind: "fake", Check: "full", Signature: "authenticated", Signer: backed.Manifest.Signer, Status: backup.Completed,
-		StartedBy: catalog.Starter{By: "test", Who: "ada@desk"}, Lifeboat: "test", Put: catalog.Put{Written: 5, LeftOut: 1, Bytes: 5608},
+		StartedBy: catalog.Starter{By: "test", Who: "ada@desk"}, Lifeboat: "test", Execution: e.restore.Execution, Put: catalog.Put{Written: 5, LeftOut: 1, Bytes: 5608},
 		Forecast:     &app.Forecast{Application: "Fake", Counts: []app.Count{{What: "rows", Backup: 3, Create: 3}}},
 		Confirmation: &app.Confirmation{Asserted: []string{"every row is there"}},
 		Notified:     catalog.Notified{Status: "sent", To: []string{"ops@example.com"}, At: r.Notified.At}, Started: r.Started, Finished: r.Finished, Steps: r.Steps,

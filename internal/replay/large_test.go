@@ -65,6 +65,9 @@ func live() uint64 {
 // TestLargePlan plans a large restore: what crosses to the next state is small, and the plan is never in memory as a
 // whole.
 func TestLargePlan(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plans 170,000 entries")
+	}
 	const n = 170_000
 	v := vaulttest.New(t)
 	s := &Steps{Vault: v.Vault, Now: time.Now, Log: slog.New(slog.DiscardHandler)}

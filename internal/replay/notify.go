@@ -15,15 +15,22 @@ func (s *Steps) tell(ctx context.Context, r events.Restore) error {
 	if r.ID != "" {
 		return s.notify(ctx, r.ID)
 	}
-	whole, _, err := s.complete(ctx, r)
-	if err != nil {
-		if failure.KindOf(err) == failure.Transient {
-			return err
-		}
+	whole, err := s.meant(ctx, r)
+	switch kind := failure.KindOf(err); {
+	case err != nil && (kind == failure.Usage || kind == failure.NotFound || kind == failure.Invalid):
 		return nil // what the input named was refused: nothing began, and nobody is told but who asked
+	case err != nil:
+		return err
 	}
 	record, err := s.catalog().Restore(ctx, whole.ID)
-	if err == nil && record.Status == backup.InProgress {
+	switch {
+	case err != nil && failure.KindOf(err) == failure.NotFound:
+		return nil
+	case err != nil:
+		return err
+	case r.Execution != "" && record.Execution != "" && record.Execution != r.Execution:
+		return nil // another execution is at the same restore, or was: it tells of itself
+	case record.Status == backup.InProgress:
 		return failure.New(failure.Transient, "the restore is not closed yet")
 	}
 	return s.notify(ctx, whole.ID)

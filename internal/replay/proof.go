@@ -156,7 +156,7 @@ func (p *proof) of(ctx context.Context, b *subject, use string) (*proven, error)
 		*at = proven{}
 		if p.Restarts++; p.Restarts > maxRestarts {
 			return nil, failure.New(failure.Conflict, "%s keeps changing while it is checked", b.name).
-				WithHint("find out who writes it, then run the same command again")
+				WithHint("a clean-up may be merging its packs, or somebody writes there: wait until that is over, then run the same command again")
 		}
 	}
 	at.Identity = identity

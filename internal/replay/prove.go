@@ -23,10 +23,9 @@ func (s *Steps) signed(ctx context.Context, r events.Restore) (b *subject, use s
 	}
 	b, signature, all, archived := s.sealed(ctx, r, fromArchive)
 	if archived != nil {
-		return nil, "", "", all, err
-	}
-	if err := b.isOf(b.record); err != nil {
-		b.end()
+		if passing(archived) {
+			err = archived
+		}
 		return nil, "", "", all, err
 	}
 	return b, fromArchive, signature, all, nil
@@ -38,7 +37,7 @@ func lost(err error) bool {
 	return kind == failure.Corrupt || kind == failure.NotFound
 }
 
-// sealed opens what is restored, and holds its seal against its manifest.
+// sealed opens what is restored, and holds its seal against its manifest, and that against the record of a backup.
 func (s *Steps) sealed(ctx context.Context, r events.Restore, use string) (*subject, manifest.Authenticity, amount, error) {
 	b, err := s.open(ctx, r, use)
 	if err != nil {
@@ -46,7 +45,7 @@ func (s *Steps) sealed(ctx context.Context, r events.Restore, use string) (*subj
 	}
 	signature, all, err := b.signature(ctx, s.Trusted)
 	if err == nil {
-		err = s.authentic(ctx, b)
+		err = s.recorded(ctx, b, nil)
 	}
 	if err != nil {
 		b.end()
@@ -118,8 +117,11 @@ func (s *Steps) prove(ctx context.Context, p *planner, all amount) error {
 		}
 		return s.damaged(ctx, r, b, report)
 	}
-	again, err := s.verified(ctx, p, archive, fromArchive, all)
-	if err != nil || !again.OK || archive.isOf(b.record) != nil {
+	var again verify.Report
+	if err = s.recorded(ctx, archive, b); err == nil {
+		again, err = s.verified(ctx, p, archive, fromArchive, all)
+	}
+	if err != nil || !again.OK {
 		archive.end()
 		if passing(err) {
 			return err
@@ -134,14 +136,6 @@ func (s *Steps) prove(ctx context.Context, p *planner, all amount) error {
 func passing(err error) bool {
 	kind := failure.KindOf(err)
 	return err != nil && (kind == failure.Canceled || kind == failure.Transient)
-}
-
-// isOf refuses an archive that is not the one of the backup whose name it has in the vault.
-func (b *subject) isOf(record catalog.Record) error {
-	if b.id != record.ID || b.about.Source != record.Source {
-		return failure.New(failure.Corrupt, "in the place of the archive of backup %s lies that of %s of %s", record.ID, b.id, b.about.Source)
-	}
-	return nil
 }
 
 func (s *Steps) verified(ctx context.Context, p *planner, b *subject, use string, all amount) (verify.Report, error) {

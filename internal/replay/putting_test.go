@@ -85,8 +85,12 @@ func (h *halting) files() map[string]string {
 // that was not stopped.
 func TestPutInPieces(t *testing.T) {
 	objects := files()
+	tall := 34 << 20
+	if testing.Short() {
+		tall = 18 << 20
+	}
 	objects["huge.bin"] = strings.Repeat("0123456789abcdef", 50<<20/16)
-	objects["tall.bin"] = strings.Repeat("fedcba9876543210", 34<<20/16)
+	objects["tall.bin"] = strings.Repeat("fedcba9876543210", tall/16)
 	fromFile := func(w *world) events.Restore {
 		r := w.toApp()
 		r.From.Backup, r.From.File = "", w.Path(vault.Archive("photos", firstRun))
@@ -111,9 +115,12 @@ func TestPutInPieces(t *testing.T) {
 
 // TestSmallInPieces stops batches of small files: what is done is not looked at again.
 func TestSmallInPieces(t *testing.T) {
-	objects := map[string]string{}
+	objects, step := map[string]string{}, 700 // some windows of 16 MiB
+	if testing.Short() {
+		step = 300
+	}
 	for i := range 500 {
-		objects[fmt.Sprintf("%03d.txt", i)] = strings.Repeat("x", i*700) // some windows of 16 MiB
+		objects[fmt.Sprintf("%03d.txt", i)] = strings.Repeat("x", i*step)
 	}
 	replay.OneAtATime(t)
 	w := newWorld(t, objects)

@@ -14,7 +14,11 @@ import (
 // release ends a restore that failed: its record says why, its name and its target are free again. What it fetched and
 // what the target remembers stays: the same restore goes on with it.
 func (s *Steps) release(ctx context.Context, r events.Restore, caught *events.Error) error {
-	if whole, _, err := s.complete(ctx, r); r.ID == "" && err == nil { // begin has not answered
+	whole, err := s.meant(ctx, r) // begin may not have answered
+	if err != nil && failure.KindOf(err) == failure.Transient {
+		return err
+	}
+	if err == nil {
 		r = whole
 	}
 	kind, message, hint := step.Reason(caught)

@@ -23,7 +23,7 @@
 //	results/             what Step Functions writes of the answers of a Map of many; nobody reads it
 //	notes/<name>.json    what the target remembers, across attempts; some are of this package (notes.go)
 //
-// All but the notes go with the attempt.
+// All but the notes go with the attempt. restores/by-execution/ says which restore an execution has begun: see execution.go.
 package replay
 
 import (
@@ -135,13 +135,17 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 	if err := known(function, request); err != nil {
 		return nil, err
 	}
+	request.Restore.Execution = cmp.Or(request.Restore.Execution, request.Execution)
 	began := s.Now()
 	working, stop := s.keepLease(ctx, request)
 	answer, done, err := s.dispatch(working, request)
 	stop()
 	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
-		err = failure.New(failure.Conflict, "another restore has taken the target over").
+		err = failure.New(failure.Conflict, "another restore has taken the target over, or this one was closed from outside").
 			WithHint("wait until it has ended, then run the same command again")
+	}
+	if gone := s.closed(ctx, request); gone != nil {
+		err = errors.Join(gone, err)
 	}
 	if err == nil && done.over { // not earlier: the lease was renewed until now
 		err = s.free(ctx, request.Restore)
@@ -178,7 +182,6 @@ type done struct {
 func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer any, d done, err error) {
 	switch r.Step {
 	case "begin":
-		r.Restore.Execution = cmp.Or(r.Restore.Execution, r.Execution)
 		answer, err = s.begin(ctx, r.Restore)
 	case "fetch":
 		answer, d, err = s.fetch(ctx, r.Restore, r.Fetch)
@@ -193,7 +196,6 @@ func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer a
 	case "confirm":
 		answer, d, err = s.confirm(ctx, r.Restore)
 	case "release":
-		r.Restore.Execution = cmp.Or(r.Restore.Execution, r.Execution)
 		answer, err = struct{}{}, s.release(ctx, r.Restore, r.Error)
 	default:
 		answer, err = struct{}{}, s.tell(ctx, r.Restore)
@@ -276,7 +278,31 @@ func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (working
 	if err != nil {
 		return ctx, func() {}
 	}
-	return s.catalog().Keep(ctx, name, s.lease(r.Restore), s.Now, s.Stale)
+	return s.catalog().Keep(ctx, name, s.lease(r.Restore), s.Now)
+}
+
+// closed looks, behind a step of a drill that has a place of its own, whether somebody has closed the drill while the step
+// was at work: what it has written since then goes too, as nobody else will remove it.
+func (s *Steps) closed(ctx context.Context, request events.RestoreRequest) error {
+	r := request.Restore
+	switch request.Step {
+	case "begin", "notify-restore", "release":
+		return nil
+	}
+	if !r.To.ThrowAway() || s.Local || r.DryRun {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	holds, err := s.catalog().Holds(ctx, catalog.TargetLease(drillLease(r.ID)), s.lease(r).Run)
+	if holds || err != nil {
+		return nil // release removes it all the same
+	}
+	record, err := s.catalog().Restore(ctx, r.ID)
+	if err != nil || record.Status == backup.InProgress || record.Status.Good() {
+		return nil
+	}
+	return errors.Join(failure.New(failure.Conflict, "the drill was closed from outside"), s.throwAway(ctx, r.ID, true), s.clear(ctx, r.ID))
 }
 
 // update changes the record of a restore.

@@ -79,13 +79,15 @@ func (s *Steps) openBackup(ctx context.Context, text, use string) (*subject, err
 }
 
 func (s *Steps) usePacks(ctx context.Context, b *subject) error {
-	image, err := verify.OpenPacks(ctx, s.Vault, b.record.Source, b.record.ID)
+	packs, err := pool.Open(ctx, s.Vault, b.record.Source)
 	if err != nil {
 		return err
 	}
-	if b.pool, err = pool.Open(ctx, s.Vault, b.record.Source); err != nil {
+	image, err := verify.OpenPacksIn(ctx, s.Vault, packs, b.record.Source, b.record.ID)
+	if err != nil {
 		return err
 	}
+	b.pool = packs
 	b.bytes = func() restore.Bytes { return restore.PackBytes(s.Vault, b.pool) }
 	return b.of(ctx, image)
 }

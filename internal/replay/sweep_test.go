@@ -101,7 +101,7 @@ func (w *world) killed(f *faults, r events.Restore) {
 }
 
 // TestEveryRequest interrupts a restore at every request to the vault: killed before the request, killed after it took
-// effect, or with that request refused (all three with LIFEBOAT_SWEEP=all, or else one at every fifth). The same restore, run again, completes, and brings nothing in twice.
+// effect, or with that request refused (all three with LIFEBOAT_SWEEP=all, or else one at every fifth, with -short every tenth). The same restore, run again, completes, and brings nothing in twice.
 func TestEveryRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, files())
@@ -115,7 +115,11 @@ func TestEveryRequest(t *testing.T) {
 	}
 	hows, stride := []string{"before", "after", "denied"}, 1
 	every := os.Getenv("LIFEBOAT_SWEEP") == "all"
-	if !every {
+	switch {
+	case every:
+	case testing.Short():
+		stride = 10
+	default:
 		stride = 5
 	}
 	for n := 1; n <= all.count; n += stride {

@@ -31,10 +31,13 @@ func (t *BucketTarget) large(ctx context.Context, u Unit, w *writing) error {
 		}
 	}
 	distrust := false
-	if copies := u.Copy && t.streaming() == ""; w.at != nil && w.at.Spliced != copies {
-		t.Abandon(ctx, *w.at) // it was begun the other way
+	// What another call has begun to stream goes on so: that the store does not copy it is known to that call alone.
+	copies := u.Copy && t.streaming() == "" && (w.at == nil || w.at.Spliced)
+	if w.at != nil && w.at.Spliced && !copies {
+		t.Abandon(ctx, *w.at)
 		w.at = nil
-	} else if copies {
+	}
+	if copies {
 		o, verdict, err := t.splice(ctx, u, w)
 		if err != nil || verdict == copied {
 			if err != nil {
@@ -284,10 +287,14 @@ func (t *BucketTarget) abort(ctx context.Context, i Item, id string) {
 // Where a part of it is written already, a stored one is read from there on, and one that is compressed from its
 // beginning.
 func (t *BucketTarget) streamed(ctx context.Context, u Unit, w *writing) (outcome, error) {
+	waited := len(windowPlaces) == cap(windowPlaces)
 	if !acquire(ctx, windowPlaces) {
 		return 0, ctx.Err()
 	}
 	defer func() { <-windowPlaces }()
+	if waited && w.stopped() {
+		return 0, errStopped
+	}
 	i := u.Items[0]
 	s := &partWriter{target: t, item: i, size: partSize(i.Entry.Size), w: w}
 	from, length, begun := u.From, u.Length, (*archive.Begun)(nil)

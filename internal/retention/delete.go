@@ -47,7 +47,9 @@ func (o Options) now() time.Time {
 // holds the source's lease; Conflict when another run holds it, also the backup's own, or may go on. Repeated after an
 // interruption it does the rest; of a backup that is gone there is nothing to do. Where it is not known what the other
 // backups need no pack goes, and Freed.Kept says so. With o.Now that is an error, and so is a pack that the store refuses
-// to delete. A backup whose lock has not ended is Denied; packs that are locked for longer than it stay until theirs ends. Of a record that cannot be read, which is removed like any other, Source and ID are enough.
+// to delete. A backup of which anything but packs is locked, by its record or by the store, is Denied; packs that are locked
+// for longer than it stay until theirs ends. Of a record that cannot be read, which is removed like any other, Source and
+// ID are enough.
 func Delete(ctx context.Context, v *vault.Vault, record catalog.Record, o Options) (Freed, error) {
 	if err := mayDelete(record, o.now()); err != nil {
 		return Freed{}, err
@@ -90,15 +92,33 @@ func unknown(err error) bool {
 	return kind == failure.Corrupt || kind == failure.NotFound || kind == failure.Invalid
 }
 
-func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (Freed, error) {
-	_, err := c.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
+// mark marks a record as being deleted, and returns it as it is: it may have changed since the caller read it. What is
+// locked is not marked. A record that cannot be read cannot be marked, and is returned as the caller has it.
+func mark(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (catalog.Record, error) {
+	marked, err := c.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
+		if err := mayDelete(*r, o.now()); err != nil {
+			return err
+		}
+		if r.Status.Good() {
+			if err := storeLets(ctx, v, record.Source, record.ID, o.now()); err != nil {
+				return err
+			}
+		}
 		r.Status = backup.Deleting
 		return nil
 	})
+	if err == nil || failure.KindOf(err) != failure.Corrupt {
+		return marked, err
+	}
+	return record, storeLets(ctx, v, record.Source, record.ID, o.now())
+}
+
+func remove(ctx context.Context, v *vault.Vault, c *catalog.Catalog, record catalog.Record, o Options) (Freed, error) {
+	record, err := mark(ctx, v, c, record, o)
 	if err != nil && failure.KindOf(err) == failure.NotFound {
 		return Freed{}, nil // somebody else has finished it
 	}
-	if err != nil && failure.KindOf(err) != failure.Corrupt { // a record that cannot be read cannot be marked
+	if err != nil {
 		return Freed{}, err
 	}
 	if _, err := o.Links.Revoke(ctx, record.Source, record.ID); err != nil {

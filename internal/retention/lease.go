@@ -24,7 +24,7 @@ func holding(ctx context.Context, v *vault.Vault, source backup.Source, run back
 	if err != nil {
 		return err
 	}
-	working, stop := c.Keep(ctx, source, lease, time.Now, o.Stale)
+	working, stop := c.Keep(ctx, source, lease, time.Now)
 	err = work(working)
 	stop()
 	if err != nil && errors.Is(context.Cause(working), catalog.ErrLeaseLost) {

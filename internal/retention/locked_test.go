@@ -3,10 +3,12 @@ package retention_test
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -143,11 +145,103 @@ func TestFreeLocked(t *testing.T) {
 	}
 }
 
+// shown makes the store say, in its answers to HEAD, that some objects are locked.
+func (w *world) shown(until time.Time, keys ...vault.Key) {
+	w.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+		answer, err := next.RoundTrip(r)
+		if err == nil && r.Method == http.MethodHead && answer.StatusCode == http.StatusOK && slices.ContainsFunc(keys, func(key vault.Key) bool {
+			return strings.HasSuffix(r.URL.Path, "/"+string(key))
+		}) {
+			answer.Header.Set("X-Amz-Object-Lock-Mode", "GOVERNANCE")
+			answer.Header.Set("X-Amz-Object-Lock-Retain-Until-Date", until.UTC().Format(time.RFC3339))
+		}
+		return answer, err
+	})
+}
+
+// TestFreeAsksTheStore: a run that was killed while it locked has left no list of what it had locked.
+func TestFreeAsksTheStore(t *testing.T) {
+	w := newWorld(t)
+	id := w.records["aaaaaa"].ID
+	stray := strings.Repeat("a", 32)
+	for key, body := range map[vault.Key]string{
+		vault.Pack("photos", stray):                 "stray",
+		vault.Work("photos", id, "x/packed/0.json"): `{"packs":[{"id":"` + stray + `","bytes":5,"crc32":"00000000"}]}`,
+	} {
+		if err := w.Create(t.Context(), key, []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.shown(time.Now().Add(30*day), vault.Pack("photos", stray))
+	if err := retention.Free(t.Context(), w.Vault, "photos", id, time.Now()); err != nil || !w.has(stray) {
+		t.Errorf("%v, there: %v", err, w.has(stray))
+	}
+	if err := retention.Free(t.Context(), w.Vault, "photos", id, time.Now().Add(31*day)); err != nil || w.has(stray) {
+		t.Errorf("when the lock has ended: %v, there: %v", err, w.has(stray))
+	}
+}
+
+// refused checks that a deletion is denied and has changed nothing.
+func (w *world) refused(record catalog.Record, o retention.Options) {
+	w.t.Helper()
+	before := w.Keys(w.t)
+	_, err := retention.Delete(w.t.Context(), w.Vault, record, o)
+	if failure.KindOf(err) != failure.Denied || !strings.Contains(err.Error(), "is locked until ") || failure.HintOf(err) == "" {
+		w.t.Errorf("%v", err)
+	}
+	if after := w.Keys(w.t); !slices.Equal(before, after) || w.links.revoked != 0 {
+		w.t.Errorf("%d objects of %d are left, %d links withdrawn", len(after), len(before), w.links.revoked)
+	}
+	if r, err := w.catalog.Record(w.t.Context(), record.Source, record.ID); err == nil && r.Status == backup.Deleting {
+		w.t.Error("it is marked as being deleted")
+	}
+}
+
+// TestDeleteLockedMeanwhile: what counts is the record, not what the caller read before.
+func TestDeleteLockedMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	stale := w.records["aaaaaa"]
+	w.update("aaaaaa", func(r *catalog.Record) { r.LockedUntil = time.Now().Add(30 * day) })
+	w.refused(stale, w.at(0))
+}
+
+// TestDeleteLockedLonger: archive and manifest may be locked for longer than the record promises for all.
+func TestDeleteLockedLonger(t *testing.T) {
+	w := newWorld(t)
+	w.update("aaaaaa", func(r *catalog.Record) {
+		r.LockedUntil, r.Archive.LockedUntil = time.Now().Add(-time.Hour), time.Now().Add(3*day)
+	})
+	w.refused(w.records["aaaaaa"], w.at(0))
+	id := w.records["aaaaaa"].ID
+	for _, key := range []vault.Key{vault.Manifest("photos", id), vault.Archive("photos", id), vault.Record("photos", id)} {
+		w.shown(time.Now().Add(5*day), key)
+		w.refused(w.records["aaaaaa"], w.at(4*day))
+	}
+	freed, err := retention.Delete(t.Context(), w.Vault, w.records["aaaaaa"], w.at(6*day))
+	if err != nil || freed.Bytes != w.records["aaaaaa"].Archive.Bytes {
+		t.Errorf("when all have ended: %+v, %v", freed, err)
+	}
+}
+
+// TestDeleteLockedUnreadable: of a record that cannot be read the store knows whether its backup is locked.
+func TestDeleteLockedUnreadable(t *testing.T) {
+	w := newWorld(t)
+	r := w.records["aaaaaa"]
+	if _, err := w.Put(t.Context(), vault.Record(r.Source, r.ID), []byte("{"), vault.Always()); err != nil {
+		t.Fatal(err)
+	}
+	w.shown(time.Now().Add(5*day), vault.Manifest(r.Source, r.ID))
+	w.refused(catalog.Record{Source: r.Source, ID: r.ID}, w.at(4*day))
+	if _, err := retention.Delete(t.Context(), w.Vault, catalog.Record{Source: r.Source, ID: r.ID}, w.at(6*day)); err != nil {
+		t.Error(err)
+	}
+}
+
 // doubting finds every code wrong.
 type doubting struct{ asked int }
 
 func (*doubting) Key() string                                  { return "key" }
-func (*doubting) Make(context.Context, []byte) ([]byte, error) { return []byte("code"), nil }
+func (*doubting) Make(context.Context, []byte) ([]byte, error) { return make([]byte, 32), nil }
 func (d *doubting) Verify(context.Context, []byte, []byte) (bool, error) {
 	d.asked++
 	return false, nil

@@ -103,7 +103,8 @@ func packs(ctx context.Context, v *vault.Vault, record catalog.Record) (map[stri
 }
 
 // Free deletes at once the packs that a run wrote and that no manifest of its source names: what a failed run packed
-// would take space for nobody. What is locked at the time stays. The caller holds the source's lease, or knows that nobody does. Where another run may go
+// would take space for nobody. What is locked at the time stays: the store is asked, since a run that died while it locked
+// has written nothing down. A sweep finds it when the lock has ended. The caller holds the source's lease, or knows that nobody does. Where another run may go
 // on, or a manifest cannot be read, none goes: that is an error.
 func Free(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID, now time.Time) error {
 	written, err := pack.Written(ctx, v, source, id)
@@ -118,14 +119,22 @@ func Free(ctx context.Context, v *vault.Vault, source backup.Source, id backup.I
 	if err != nil {
 		return err
 	}
+	var keys []vault.Key
 	for unnamed := range written {
-		if _, needed := all.packs[unnamed]; needed {
+		key := vault.Pack(source, unnamed)
+		if _, needed := all.packs[unnamed]; !needed && !locks.Until(key).After(now) {
+			keys = append(keys, key)
+		}
+	}
+	ends, err := lockEnds(ctx, v, keys)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		if ends[key].After(now) {
 			continue
 		}
-		if locks.Until(vault.Pack(source, unnamed)).After(now) { // a sweep finds it when the lock has ended
-			continue
-		}
-		if err := v.Delete(ctx, vault.Pack(source, unnamed)); err != nil {
+		if err := v.Delete(ctx, key); err != nil {
 			return err
 		}
 	}

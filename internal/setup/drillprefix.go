@@ -75,7 +75,7 @@ func (d prefixDrill) Confirm(ctx context.Context, r *app.Replay) (app.Confirmati
 	group.SetLimit(looks)
 	for i, err := range r.Items(ctx) {
 		if err != nil {
-			return app.Confirmation{}, errJoin(group, err)
+			return app.Confirmation{}, ended(group, err)
 		}
 		if working.Err() != nil {
 			break
@@ -96,8 +96,8 @@ func (d prefixDrill) Confirm(ctx context.Context, r *app.Replay) (app.Confirmati
 	return seen.confirmation(), nil
 }
 
-// errJoin waits for what is under way before an error is returned.
-func errJoin(group *errgroup.Group, err error) error {
+// ended waits for what is under way before an error is returned; what that comes to matters no more.
+func ended(group *errgroup.Group, err error) error {
 	_ = group.Wait()
 	return err
 }
@@ -133,7 +133,7 @@ func (l *looked) add(e manifest.Entry, same, found bool) {
 
 func (l *looked) confirmation() app.Confirmation {
 	c := app.Confirmation{Counts: []app.Count{{What: "files", Backup: l.items, Create: l.good, Skip: l.items - l.good}}, Findings: l.findings}
-	if l.good == l.items {
+	if l.items > 0 && l.good == l.items {
 		c.Asserted = []string{
 			fmt.Sprintf("%s, %s, were written to a throw-away prefix of the vault and have the sizes and checksums of the manifest there", plain.Count(l.items, "file"), plain.Size(l.bytes)),
 			"files only: no application was started with them",

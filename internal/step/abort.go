@@ -13,7 +13,16 @@ import (
 )
 
 // abort ends a run that failed: its record says why, its uploads, work files and packs go, the source is free again.
-func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error) error {
+// A run that another execution is at is left alone.
+func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error, execution string) error {
+	record, err := s.catalog().Record(ctx, run.Source, run.ID)
+	if err != nil && failure.KindOf(err) != failure.NotFound {
+		return err
+	}
+	if record.Twin(execution) {
+		s.Log.Info("the run of another execution is left alone", "source", run.Source, "backup", run.ID)
+		return nil
+	}
 	kind, message, hint := Reason(caught)
 	why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
 	return s.End(ctx, run, backup.Failed, why)
@@ -53,7 +62,11 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 		return err
 	}
 	if err := s.alone(ctx, source, holder, func() error {
-		return errors.Join(s.Vault.AbortAll(ctx, vault.Packs(source)), s.free(ctx, source, id))
+		var gone error
+		if holder != id { // tidy leaves the uploads of a source that another run holds
+			gone = s.Vault.AbortAll(ctx, vault.Packs(source))
+		}
+		return errors.Join(gone, s.free(ctx, source, id))
 	}); err != nil {
 		s.Log.Info("what the failed run packed could not be freed", "error", err)
 	}

@@ -55,6 +55,9 @@ func (c *zeroContent) Now() (app.Object, error) { return c.object, nil }
 // half of what the collector tries to stay below (lambdafn limits it to three quarters). The largest batch that the
 // planner makes, 2.5 GiB of small objects, takes no more than the one here: 87 MiB when it was measured.
 func TestBatchMemory(t *testing.T) {
+	if raced {
+		t.Skip("the race detector takes memory of its own")
+	}
 	function, ok := deployed.Named("copy")
 	if !ok {
 		t.Fatal("there is no function copy")

@@ -2,6 +2,7 @@ package step
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"lifeboat/events"
@@ -10,11 +11,26 @@ import (
 	"lifeboat/internal/failure"
 )
 
-// begin takes the source's lease and creates the record, before any work. The answer is "skip" when another run
-// holds the source, and "duplicate" when this run has ended before.
-func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error) {
+// maxRun is how many bytes of JSON an input may have: every state of the run holds it. A control character takes six.
+const maxRun = 16 << 10
+
+// fits refuses an input that is too large for the states of a run.
+func fits(run events.Run) error {
 	if len(run.Name) > 200 || len(run.Description) > 4000 || len(run.Scope.Folder) > 200 || len(run.StartedBy.By)+len(run.StartedBy.Who) > 400 {
-		return events.Began{}, failure.New(failure.Usage, "a name has at most 200 bytes, a description 4000, a folder's id 200, and who started it 400")
+		return failure.New(failure.Usage, "a name has at most 200 bytes, a description 4000, a folder's id 200, and who started it 400")
+	}
+	if text, err := json.Marshal(run); err != nil || len(text) > maxRun {
+		return failure.New(failure.Usage, "what is said of the run (name, description, folder, who started it) has more than %d bytes as JSON", maxRun).
+			WithHint("leave out control characters and the like: each of them takes six bytes there")
+	}
+	return nil
+}
+
+// begin takes the source's lease and creates the record, before any work. The answer is "skip" when another run
+// holds the source, and "duplicate" when this run has ended before, or another execution is at it.
+func (s *Steps) begin(ctx context.Context, run events.Run, execution string) (events.Began, error) {
+	if err := fits(run); err != nil {
+		return events.Began{}, err
 	}
 	if !s.Vault.Excludes() {
 		return events.Began{}, failure.New(failure.Invalid, "the vault's store does not refuse to create what is there (If-None-Match): two runs could overwrite one another").
@@ -35,18 +51,19 @@ func (s *Steps) begin(ctx context.Context, run events.Run) (events.Began, error)
 	if err := s.closeLost(ctx, run); err != nil {
 		return events.Began{}, err
 	}
-	return s.record(ctx, run, kind)
+	return s.record(ctx, run, kind, execution)
 }
 
-func (s *Steps) record(ctx context.Context, run events.Run, kind string) (events.Began, error) {
+func (s *Steps) record(ctx context.Context, run events.Run, kind, execution string) (events.Began, error) {
 	record, err := s.catalog().Begin(ctx, catalog.Record{
 		ID: run.ID, Source: run.Source, Kind: kind, Name: run.Name, Description: run.Description,
 		Status: backup.InProgress, Scope: run.Scope, StartedBy: run.StartedBy, Started: s.Now().UTC(), Lifeboat: s.Version,
+		Execution: execution,
 	})
 	if err == nil && record.Status == backup.Canceled { // a run that was stopped goes on
 		record, err = s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
 			if r.Status == backup.Canceled {
-				r.Status, r.Failure = backup.InProgress, nil
+				r.Status, r.Failure, r.Execution = backup.InProgress, nil, execution
 			}
 			return nil
 		})
@@ -54,7 +71,10 @@ func (s *Steps) record(ctx context.Context, run events.Run, kind string) (events
 	if err != nil {
 		return events.Began{}, err
 	}
-	if record.Status == backup.InProgress {
+	switch {
+	case record.Twin(execution):
+		return events.Began{Answer: "duplicate"}, nil // the source stays held: the other one works
+	case record.Status == backup.InProgress:
 		return events.Began{Answer: "run"}, nil
 	}
 	return events.Began{Answer: "duplicate"}, s.release(ctx, run.Source, run.ID)

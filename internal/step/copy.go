@@ -2,12 +2,14 @@ package step
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/pool"
@@ -55,17 +57,30 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (events.C
 	defer cancel()
 	packed, done, err := packer.PackSome(ctx, reading, going, batch.Batch, items)
 	if err != nil {
+		if lost := s.written(ctx, w.run); errors.Is(lost, catalog.ErrLeaseLost) {
+			err = lost
+		}
 		return answer, fmt.Errorf("pack batch %d: %w", batch.Batch, err)
 	}
-	if !done {
-		answer.Done = false
-		return answer, nil
+	if answer.Done = done; done {
+		err = s.result(ctx, w, result, packed)
 	}
-	err = pack.WriteResult(ctx, s.Vault, result, packed)
+	if err == nil {
+		err = s.written(ctx, w.run)
+	}
+	return answer, err
+}
+
+// result stores what became of a batch.
+func (s *Steps) result(ctx context.Context, w work, key vault.Key, packed pack.Result) error {
+	if err := s.hold(ctx, w.run); err != nil {
+		return err
+	}
+	err := pack.WriteResult(ctx, s.Vault, key, packed)
 	if err != nil && failure.KindOf(err) == failure.Conflict {
 		err = nil // another attempt was faster; its result counts
 	}
-	return answer, err
+	return err
 }
 
 // reading returns a context that ends some time before a deadline that is near, and where the batch then keeps how far it
@@ -83,7 +98,7 @@ func (w work) reading(ctx context.Context, batch int) (context.Context, context.
 // packer returns what packs the items of a run.
 func (s *Steps) packer(ctx context.Context, w work, source app.Source, items []pack.Item) (*pack.Packer, error) {
 	p := &pack.Packer{Vault: s.Vault, Source: w.run.Source, Backup: w.run.ID, Fresh: w.run.Rehash, Open: source.Open, Progress: s.add}
-	p.Equal = s.Vault.EqualParts()
+	p.Equal, p.Hold = s.Vault.EqualParts(), func(ctx context.Context) error { return s.holdOpen(ctx, w.run) }
 	if stored, ok := source.(app.Stored); ok && !p.Equal {
 		p.Located = func(o app.Object) (app.Location, bool) {
 			at, ok := stored.Located(o)

@@ -139,6 +139,7 @@ func (l *limited) longest() int {
 // TestCopyGoesOn: a backup whose large object takes several calls is the same, byte for byte, as one that takes it at once;
 // what Step Functions notes among its work files goes with them.
 func TestCopyGoesOn(t *testing.T) {
+	t.Parallel()
 	undisturbed := newLimited(t)
 	if _, record, err := undisturbed.world.run(firstRun, ""); err != nil || record.Status != backup.Completed {
 		t.Fatalf("%+v, %v", record, err)
@@ -186,6 +187,7 @@ func (l *limited) sums() map[string]string {
 
 // TestGoingFails: a run that fails between two calls leaves no upload behind.
 func TestGoingFails(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t)
 	l.after = func(call int, _ events.Request) error {
 		if call == 2 {
@@ -202,6 +204,7 @@ func TestGoingFails(t *testing.T) {
 
 // TestGoingLost: what a run that was abandoned between two calls wrote is freed when the next one begins.
 func TestGoingLost(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t)
 	l.stall()
 	ctx, stop := context.WithCancel(t.Context())

@@ -16,24 +16,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/keyring"
-	"lifeboat/internal/local"
+	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/machine"
 	"lifeboat/internal/step"
 	"lifeboat/internal/vault"
 	"lifeboat/workflow"
 )
 
-func TestMain(m *testing.M) {
-	if local.ChildMain() {
-		return
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { vaulttest.Main(m) }
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
@@ -161,7 +158,7 @@ func (n *told) Notify(_ context.Context, r catalog.Record, _ *catalog.Record, _ 
 	return catalog.Notified{Status: "sent", To: []string{"ops@example.com"}}, n.err
 }
 
-// world is a vault on the embedded server, one fake application, and the steps between them.
+// world is a vault on the embedded server of all tests, one fake application, and the steps between them.
 type world struct {
 	t      testing.TB
 	vault  *vault.Vault
@@ -179,33 +176,24 @@ type world struct {
 
 func newWorld(t testing.TB, files map[string]string) *world {
 	t.Helper()
-	server, err := local.Attach(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
+	store := vaulttest.New(t)
+	t.Cleanup(func() { _ = os.RemoveAll(store.Folder) }) // the server lives on
 	w := &world{t: t, source: newFake(files), told: &told{}, clock: noon}
-	w.faults = &faults{next: server.HTTPClient().Transport}
-	access, secretKey := server.Credentials()
-	client, err := vault.Connect(t.Context(), vault.Store{
-		Endpoint: server.URL(), Region: server.Region(), HTTP: &http.Client{Transport: w.faults},
-		AccessKey: secretOf(access), SecretKey: secretKey,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.vault = vault.New(client, "vault", func(context.Context) error {
+	w.faults = &faults{next: store, bucket: store.Bucket()}
+	w.vault = vault.New(connected(store, w.faults), store.Bucket(), func(context.Context) error {
 		w.faults.note("SYNC")
 		if w.onSync != nil {
 			w.onSync()
 		}
 		return nil
 	})
-	if err := w.vault.CreateBucket(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	w.steps = w.newSteps()
 	return w
+}
+
+// connected returns another client of a store.
+func connected(store *vaulttest.Store, through http.RoundTripper) *s3.Client {
+	return s3.New(store.Client.Options(), func(o *s3.Options) { o.HTTPClient = &http.Client{Transport: through} })
 }
 
 func (w *world) newSteps() *step.Steps {
@@ -289,6 +277,7 @@ func (w *world) contents() map[string]string {
 // passes.
 type faults struct {
 	next   http.RoundTripper
+	bucket string // of the vault
 	mutex  sync.Mutex
 	count  int
 	failAt int  // 0: never
@@ -315,7 +304,7 @@ func (f *faults) RoundTrip(r *http.Request) (*http.Response, error) {
 	if hit {
 		f.fired = true
 	}
-	f.passed = append(f.passed, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/vault/"))
+	f.passed = append(f.passed, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/"+f.bucket+"/"))
 	f.mutex.Unlock()
 	switch {
 	case hit && f.after:

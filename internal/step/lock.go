@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"lifeboat/events"
+	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -29,7 +30,7 @@ func (s *Steps) lockAll(ctx context.Context, w work, file archiveFile, o *outcom
 	if s.Lock == nil {
 		return locks{}, nil
 	}
-	known, err := s.catalog().Locks(ctx, w.run.Source)
+	known, err := s.knownLocks(ctx, w.run.Source)
 	if err != nil {
 		return locks{}, err
 	}
@@ -42,12 +43,25 @@ func (s *Steps) lockAll(ctx context.Context, w work, file archiveFile, o *outcom
 	}
 	l := &locker{steps: s, known: known, span: s.Lock.Span(s.Now())}
 	l.lock(ctx, append(keys, pool...))
-	backup := l.ends
+	ends := l.ends
 	if err := l.save(ctx); err != nil {
 		return locks{}, err
 	}
 	archive, err := s.lockArchive(ctx, w, file, o)
-	return locks{backup, archive}, err
+	return locks{ends, archive}, err
+}
+
+// knownLocks returns what is known of the locks of a source. A list is there before the first lock: whoever cleans up behind
+// a run that was killed while it locked must know that the store is to be asked.
+func (s *Steps) knownLocks(ctx context.Context, source backup.Source) (catalog.Locks, error) {
+	known, err := s.catalog().Locks(ctx, source)
+	if err != nil || known.Kept() {
+		return known, err
+	}
+	if err := s.catalog().SaveLocks(ctx, known, s.Now()); err != nil {
+		return known, err
+	}
+	return s.catalog().Locks(ctx, source)
 }
 
 // lockArchive locks the files of an archive, and the lists of its volumes, for no longer than it is kept: it is a view,

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/json"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -19,7 +18,6 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
-	"lifeboat/internal/local"
 	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/machine"
 	"lifeboat/internal/manifest"
@@ -34,35 +32,22 @@ type locking struct {
 	locked []string                          // keys, one for each request that was let through
 	refuse func(key string, locked int) bool // may be nil
 	next   http.RoundTripper
+	bucket string
 	plain  *s3.Client // past RoundTrip
 }
 
 func newLocking(t *testing.T) *locking {
 	t.Helper()
-	server, err := local.Attach(t.Context(), t.TempDir(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	w := &locking{next: server.HTTPClient().Transport}
+	store := vaulttest.New(t)
+	w := &locking{next: store, bucket: store.Bucket() + "-locked"}
 	w.world = &world{t: t, source: newFake(map[string]string{"a.jpg": "alpha", "b.jpg": "beta"}), told: &told{}, clock: time.Now().UTC().Truncate(time.Second)}
-	access, key := server.Credentials()
-	connect := func(through http.RoundTripper) *s3.Client {
-		client, err := vault.Connect(t.Context(), vault.Store{
-			Endpoint: server.URL(), Region: server.Region(), HTTP: &http.Client{Transport: through}, AccessKey: secretOf(access), SecretKey: key,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return client
-	}
-	w.plain = connect(w.next)
-	client := connect(w)
-	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: new("vault"), ObjectLockEnabledForBucket: new(true)}); err != nil {
+	w.plain = connected(store, w.next)
+	client := connected(store, w)
+	if _, err := client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &w.bucket, ObjectLockEnabledForBucket: new(true)}); err != nil {
 		t.Fatal(err)
 	}
 	w.faults = &faults{}
-	w.vault = vault.New(client, "vault", nil)
+	w.vault = vault.New(client, w.bucket, nil)
 	w.steps = w.newSteps()
 	w.steps.Lock = &vault.Lock{Days: 30}
 	if err := w.vault.Initialise(t.Context(), vault.Description{ID: "TESTVAULT12", Created: w.clock, PublicKey: []byte("public")}); err != nil {
@@ -74,7 +59,7 @@ func newLocking(t *testing.T) *locking {
 // RoundTrip implements http.RoundTripper.
 func (w *locking) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Method == http.MethodPut && r.URL.Query().Has("retention") {
-		key := strings.TrimPrefix(r.URL.Path, "/vault/")
+		key := strings.TrimPrefix(r.URL.Path, "/"+w.bucket+"/")
 		w.mutex.Lock()
 		refused := w.refuse != nil && w.refuse(key, len(w.locked))
 		if !refused {
@@ -86,7 +71,7 @@ func (w *locking) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	answer, err := w.next.RoundTrip(r)
-	if key, lease := strings.CutPrefix(r.URL.Path, "/vault/catalog/leases/"); err == nil && r.Method == http.MethodDelete && lease {
+	if key, lease := strings.CutPrefix(r.URL.Path, "/"+w.bucket+"/catalog/leases/"); err == nil && r.Method == http.MethodDelete && lease {
 		err = w.forget(r.Context(), "catalog/leases/"+key)
 	}
 	return answer, err
@@ -95,7 +80,7 @@ func (w *locking) RoundTrip(r *http.Request) (*http.Response, error) {
 // forget removes all versions of an object that was deleted. To the embedded server a marker of a deletion is something
 // that is there: it refuses to create the object again (If-None-Match: *), which S3 does not.
 func (w *locking) forget(ctx context.Context, key string) error {
-	versions, err := w.plain.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: new("vault"), Prefix: &key})
+	versions, err := w.plain.ListObjectVersions(ctx, &s3.ListObjectVersionsInput{Bucket: &w.bucket, Prefix: &key})
 	if err != nil {
 		return err
 	}
@@ -107,7 +92,7 @@ func (w *locking) forget(ctx context.Context, key string) error {
 		ids = append(ids, m.VersionId)
 	}
 	for _, id := range ids {
-		if _, err := w.plain.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: new("vault"), Key: &key, VersionId: id}); err != nil {
+		if _, err := w.plain.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &w.bucket, Key: &key, VersionId: id}); err != nil {
 			return err
 		}
 	}
@@ -209,10 +194,11 @@ func (w *locking) packs(r catalog.Record) (keys []string) {
 	return keys
 }
 
-// TestLockInterrupted fails the n-th lock, for every n: the step is tried again and locks what is left, each once; and
+// TestLockInterrupted fails the n-th lock, for every n (with -short every fifth): the step is tried again and locks what is left, each once; and
 // where it fails for good no record says that the backup is complete, unless everything but the record itself is locked.
 func TestLockInterrupted(t *testing.T) {
-	for n := 0; ; n++ {
+	for call := range vaulttest.Calls(false) {
+		n := call - 1
 		w := newLocking(t)
 		failed := false
 		w.refuse = func(_ string, locked int) bool {

@@ -30,7 +30,7 @@ func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup
 		return record, fmt.Errorf("the manifest of %s: %w", id, err)
 	}
 	lease := events.Run{ID: backup.NewID(s.Now()), Source: source} // nobody's id: two at the same archive must not share it
-	if err := s.hold(ctx, lease); err != nil {
+	if err := s.take(ctx, lease, s.Now()); err != nil {
 		return record, err
 	}
 	working, stop := s.keep(ctx, lease)

@@ -147,7 +147,7 @@ func newModelled(t testing.TB, options s3model.Options) *modelled {
 	m.store.CreateBucket("vault")
 	m.store.CreateBucket("data")
 	m.hook = &hooked{next: inProcess{m.store}}
-	m.world = &world{t: t, told: &told{}, clock: noon, faults: &faults{next: m.hook}}
+	m.world = &world{t: t, told: &told{}, clock: noon, faults: &faults{next: m.hook, bucket: "vault"}}
 	m.vault = vault.New(m.client("vault", m.faults), "vault", nil)
 	m.data = m.client("source", m.faults)
 	source, err := filesource.New(filesource.Options{Bucket: datasource.NewBucket(m.data, "data", ""), Now: func() time.Time { return m.clock }})

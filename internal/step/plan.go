@@ -40,7 +40,7 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err := w.getJSON(ctx, "snapshot.json", &snapshot); err != nil {
 		return events.Plan{}, err
 	}
-	if err := planFits(ctx, snapshot.Objects); err != nil {
+	if err := planFits(timeLeft(ctx), snapshot.Objects); err != nil {
 		return events.Plan{}, err
 	}
 	record, err := s.catalog().Record(ctx, w.run.Source, w.run.ID)

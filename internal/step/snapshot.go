@@ -32,7 +32,11 @@ func (s *Steps) snapshot(ctx context.Context, run events.Run, at *events.Snapsho
 	}
 	s.phase("snapshot", 0, 0)
 	pausing, _ := source.(app.Pausing)
-	k := &sink{steps: s, ctx: ctx, pauseAt: pauseAt(ctx)}
+	k := &sink{steps: s, ctx: ctx, time: timeLeft(ctx)}
+	if at != nil { // who gives none does not ask again
+		k.pauseAt = pauseAt(ctx)
+		k.late = !k.pauseAt.IsZero() && !time.Now().Before(k.pauseAt)
+	}
 	if pausing == nil || at == nil || at.Attempt == "" {
 		k.begin(run)
 	} else if done, err := k.goOn(run, at.Attempt); err != nil || done {
@@ -96,6 +100,8 @@ type sink struct {
 	from    json.RawMessage // where the adapter goes on; nil: it begins
 	cursor  json.RawMessage // where the next piece goes on; nil: there is none
 	pauseAt time.Time       // zero: never
+	late    bool            // the time was over before anything was done
+	time    time.Duration   // of the call, which the plan has too; 0: nobody has set one
 }
 
 // Document implements app.Sink: the content is compressed once, here, and those bytes go into every archive.
@@ -137,6 +143,9 @@ func (k *sink) Object(o app.Object) error {
 		return nil
 	}
 	k.file.Objects++
+	if err := planFits(k.time, k.file.Objects); err != nil { // better now than after hours of listing
+		return err
+	}
 	k.steps.add(1, 0)
 	return writeLine(k.list, o)
 }

@@ -286,11 +286,6 @@ func TestPiecesThatFail(t *testing.T) {
 		piece      func(m *modelled) func(ctx context.Context, from []byte, sink app.PausingSink) (app.Facts, error)
 		kind, says string
 	}{
-		"no further": {func(*modelled) func(context.Context, []byte, app.PausingSink) (app.Facts, error) {
-			return func(_ context.Context, _ []byte, sink app.PausingSink) (app.Facts, error) {
-				return app.Facts{}, pauseAt(sink, `"here"`)
-			}
-		}, "exhausted", "got no further"},
 		"for ever": {func(*modelled) func(context.Context, []byte, app.PausingSink) (app.Facts, error) {
 			return func(_ context.Context, from []byte, sink app.PausingSink) (app.Facts, error) {
 				return app.Facts{}, pauseAt(sink, fmt.Sprint("1", string(from)))
@@ -379,8 +374,8 @@ func TestPlanFits(t *testing.T) {
 		left    time.Duration
 		kind    failure.Kind
 	}{
-		{17_000_000, 870 * time.Second, failure.NotFound}, // of the list, which is not there
-		{18_000_000, 870 * time.Second, failure.Exhausted},
+		{7_900_000, 870 * time.Second, failure.NotFound}, // of the list, which is not there
+		{7_920_000, 870 * time.Second, failure.Exhausted},
 		{50_000_000, 0, failure.NotFound},
 		{1, time.Hour, failure.NotFound},
 	} {

@@ -162,13 +162,13 @@ func check(function string, request events.Request) error {
 func (s *Steps) dispatch(ctx context.Context, r events.Request) (any, error) {
 	switch r.Step {
 	case "begin":
-		return s.begin(ctx, r.Run)
+		return s.begin(ctx, r.Run, r.Execution)
 	case "snapshot":
 		return s.snapshot(ctx, r.Run, r.Snapshot)
 	case "notify":
 		return struct{}{}, s.notify(ctx, r.Run)
 	case "abort":
-		return struct{}{}, s.abort(ctx, r.Run, r.Error)
+		return struct{}{}, s.abort(ctx, r.Run, r.Error, r.Execution)
 	}
 	if r.Snapshot == nil || r.Snapshot.Attempt == "" {
 		return nil, failure.New(failure.Usage, "the step %q needs a snapshot", r.Step)
@@ -210,28 +210,7 @@ func (s *Steps) keepLease(ctx context.Context, r events.Request) (working contex
 }
 
 func (s *Steps) keep(ctx context.Context, run events.Run) (working context.Context, stop func()) {
-	return s.catalog().Keep(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now, s.stale)
-}
-
-// renew keeps the lease of a run while it works. A lease that this process has looked at a moment ago is not looked at
-// again; the moment is one of the wall's clock, since others stand still while a machine sleeps.
-func (s *Steps) renew(ctx context.Context, run events.Run) error {
-	if at, ok := s.leases.Load(run.ID); ok {
-		if age := s.Now().Round(0).Sub(at.(time.Time)); age >= 0 && age < catalog.LeaseTime/16 {
-			return nil
-		}
-	}
-	return s.hold(ctx, run)
-}
-
-// hold makes sure that the run holds the source at this very moment.
-func (s *Steps) hold(ctx context.Context, run events.Run) error {
-	now := s.Now()
-	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, now, s.stale)
-	if err == nil {
-		s.leases.Store(run.ID, now.Round(0))
-	}
-	return err
+	return s.catalog().Keep(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now)
 }
 
 // release gives the source back.

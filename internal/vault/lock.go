@@ -46,6 +46,9 @@ func (l Lock) String() string {
 // is locked anew only once the spare time has been used up, not by each backup.
 func (l Lock) Spare() int { return max(1, l.Days/10) }
 
+// Longest is how many days S3 locks an object for at most: a hundred years.
+const Longest = 36500
+
 // Most is how many days a lock lasts at most.
 func (l Lock) Most() int { return l.Days + l.Spare() + 1 }
 
@@ -77,7 +80,8 @@ func lockedOf(out *s3.HeadObjectOutput) Locked {
 }
 
 // Lock makes sure that the present version of an object is locked for a span, and returns until when it is. A lock is
-// extended, never shortened, and keeps its mode: governance does not become compliance. Repeated, it finds what it did.
+// extended, never shortened, and keeps its mode: governance does not become compliance. One that has ended counts as none.
+// Repeated, it finds what it did.
 // It needs s3:PutObjectRetention, and s3:GetObjectRetention to see what there is.
 func (v *Vault) Lock(ctx context.Context, key Key, l Lock, span Span) (time.Time, error) {
 	info, err := v.Head(ctx, key)
@@ -87,8 +91,11 @@ func (v *Vault) Lock(ctx context.Context, key Key, l Lock, span Span) (time.Time
 	if !info.Locked.Until.Before(span.Least) {
 		return info.Locked.Until, nil
 	}
-	mode := types.ObjectLockRetentionModeGovernance
-	if info.Locked.Compliance || l.Compliance && info.Locked.Until.IsZero() {
+	mode, compliance := types.ObjectLockRetentionModeGovernance, l.Compliance
+	if info.Locked.Until.After(time.Now()) { // the store's clock counts, which is nobody's to set
+		compliance = info.Locked.Compliance
+	}
+	if compliance {
 		mode = types.ObjectLockRetentionModeCompliance
 	}
 	in := &s3.PutObjectRetentionInput{
@@ -112,7 +119,7 @@ func wrapLock(err error, key Key) error {
 		return failure.New(failure.Denied, "%w", err).WithHint("the role needs s3:PutObjectRetention and s3:GetObjectRetention on the vault: deploy the stack again")
 	case failure.Invalid, failure.Internal: // "Bucket is missing Object Lock Configuration"; a store that knows no locks
 		return failure.New(failure.Usage, "%w", err).
-			WithHint("a bucket locks objects only if it was made with Object Lock; take `immutability` out of lifeboat.yaml, or deploy a new stack with it")
+			WithHint("the bucket has no Object Lock, or the store knows none: deploy the stack with `immutability`, which turns it on, or take that out of lifeboat.yaml")
 	}
 	return err
 }

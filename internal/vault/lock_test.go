@@ -135,6 +135,37 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// TestLockEnded: the mode of a lock that has ended binds nobody.
+func TestLockEnded(t *testing.T) {
+	for _, compliance := range []bool{false, true} {
+		s := locking(t)
+		key := vault.Pack("photos", strings.Repeat("a", 32))
+		if err := s.Create(t.Context(), key, []byte("a pack")); err != nil {
+			t.Fatal(err)
+		}
+		mode, ended := "COMPLIANCE", true
+		if compliance {
+			mode = "GOVERNANCE"
+		}
+		s.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
+			answer, err := next.RoundTrip(r)
+			if err == nil && r.Method == http.MethodHead && ended {
+				answer.Header.Set("X-Amz-Object-Lock-Mode", mode)
+				answer.Header.Set("X-Amz-Object-Lock-Retain-Until-Date", time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+			}
+			return answer, err
+		})
+		lock := vault.Lock{Days: 1, Compliance: compliance}
+		if _, err := s.Lock(t.Context(), key, lock, lock.Span(time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		ended = false
+		if info, err := s.Head(t.Context(), key); err != nil || info.Locked.Compliance != compliance || info.Locked.Until.IsZero() {
+			t.Errorf("it had %s, and was to get compliance %v: %+v, %v", mode, compliance, info.Locked, err)
+		}
+	}
+}
+
 func TestLockRefused(t *testing.T) {
 	s := vaulttest.New(t) // made without Object Lock
 	lock := vault.Lock{Days: 1}

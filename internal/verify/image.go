@@ -146,20 +146,39 @@ func OpenPacks(ctx context.Context, v *vault.Vault, source backup.Source, id bac
 	return p, nil
 }
 
+// OpenPacksIn is OpenPacks for who reads the same packs by other ways too: all find them where the pool says, however they
+// are merged meanwhile. A pack that the pool doesn't have is added to it, as one that is gone when it is read.
+func OpenPacksIn(ctx context.Context, v *vault.Vault, packs *pool.Pool, source backup.Source, id backup.ID) (Image, error) {
+	p, err := sealed(ctx, v, source, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.open(ctx, packs); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
 func openPacks(ctx context.Context, v *vault.Vault, source backup.Source, id backup.ID) (*packsImage, error) {
 	p, err := sealed(ctx, v, source, id)
 	if err != nil {
 		return nil, err
 	}
-	if p.pool, err = pool.Open(ctx, v, source); err != nil {
-		return nil, err
-	}
-	m, body, err := p.Manifest(ctx)
+	packs, err := pool.Open(ctx, v, source)
 	if err != nil {
 		return nil, err
 	}
+	return p, p.open(ctx, packs)
+}
+
+func (p *packsImage) open(ctx context.Context, packs *pool.Pool) error {
+	p.pool = packs
+	m, body, err := p.Manifest(ctx)
+	if err != nil {
+		return err
+	}
 	defer body.Close()
-	return p, p.plan(m)
+	return p.plan(m)
 }
 
 // sealed returns the image of a backup of which only the seal was read.

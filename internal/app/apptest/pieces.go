@@ -1,6 +1,7 @@
 package apptest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,19 +24,24 @@ import (
 // pausing is a sink for pieces of a snapshot.
 type pausing struct {
 	*memory
-	every  int // a piece ends where it may for the n-th time
+	from   []byte // where the piece goes on; nil: it begins
+	every  int    // a piece ends where it may for the n-th time
 	asked  int
+	idle   bool // it was asked before anything was taken
 	cursor []byte
 }
 
 // Pause implements app.PausingSink.
 func (p *pausing) Pause(cursor func() ([]byte, error)) (err error) {
+	at, err := cursor()
+	if err != nil || bytes.Equal(at, p.from) { // nothing was taken yet
+		p.idle = err == nil
+		return err
+	}
 	if p.asked++; p.asked < p.every {
 		return nil
 	}
-	if p.cursor, err = cursor(); err != nil {
-		return err
-	}
+	p.cursor = at
 	return app.ErrPaused
 }
 
@@ -106,11 +112,13 @@ func piecewise(t *testing.T, source app.Pausing, scope backup.Scope, every int) 
 	m, cursor := &memory{}, []byte(nil)
 	for n := 1; n < 1000; n++ {
 		if n%2 == 0 {
-			_, _ = source.SnapshotFrom(t.Context(), scope, cursor, &pausing{memory: m.clone(), every: every + 1})
+			_, _ = source.SnapshotFrom(t.Context(), scope, cursor, &pausing{memory: m.clone(), from: cursor, every: every + 1})
 		}
-		p := &pausing{memory: m, every: every}
+		p := &pausing{memory: m, from: cursor, every: every}
 		facts, err := source.SnapshotFrom(t.Context(), scope, cursor, p)
 		switch {
+		case cursor != nil && !p.idle:
+			t.Fatalf("piece %d took something before it asked whether it has the time: nobody sees where a snapshot gets no further", n)
 		case err == nil && p.cursor == nil:
 			return m, facts, n
 		case !errors.Is(err, app.ErrPaused) || p.cursor == nil:

@@ -105,9 +105,13 @@ func (s *Source) Snapshot(ctx context.Context, _ backup.Scope, sink app.Sink) (a
 // SnapshotFrom implements app.Pausing. A folder's runs to its end.
 func (s *Source) SnapshotFrom(ctx context.Context, _ backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
 	l := newListing(s.filter, s.options.Now(), sink)
-	l.pausing = sink
-	if err := l.goOn(from); err != nil {
-		return app.Facts{}, err
+	if s.options.Bucket != nil {
+		l.pausing, l.what = sink, digestOf(s.options.Bucket.Place(), s.options.Include, s.options.Exclude)
+	}
+	if from != nil {
+		if err := l.resume(from); err != nil {
+			return app.Facts{}, err
+		}
 	}
 	return s.snapshot(ctx, l)
 }

@@ -32,6 +32,7 @@ type listing struct {
 
 	pausing app.PausingSink // nil: it is taken in one go
 	mark    datasource.Mark
+	what    string // a digest of the place and the patterns
 
 	counts  counts
 	special int

@@ -195,7 +195,11 @@ func (c *confirmation) rows(ctx context.Context, r *app.Replay, l *library) erro
 		c.Counts = append(c.Counts, app.Count{What: f.name, Backup: want, Create: min(got, want), Skip: max(want-got, 0)})
 		if got != want {
 			equal = false
-			c.found(c.differs(f.name, want, got))
+			found := c.differs(f.name, want, got)
+			if found.Severity == app.Note {
+				c.Differs++
+			}
+			c.found(found)
 		}
 	}
 	if equal {

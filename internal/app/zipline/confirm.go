@@ -25,6 +25,7 @@ type confirming struct {
 	report   report
 	counts   []app.Count
 	asserted []string
+	differs  int // app.Confirmation.Differs
 }
 
 // Confirm implements app.Target: a fresh export of the target and the listing of its datasource are held against the
@@ -92,7 +93,13 @@ func (c *confirming) since(array, key string) bool {
 }
 
 func (c *confirming) confirmation() app.Confirmation {
-	return app.Confirmation{Counts: c.counts, Findings: c.report.all(), Asserted: c.asserted}
+	return app.Confirmation{Counts: c.counts, Findings: c.report.all(), Asserted: c.asserted, Differs: c.differs}
+}
+
+// noted names something that is other than in the backup, and no fault of the restore.
+func (c *confirming) noted(item, format string, args ...any) {
+	c.differs++
+	c.report.add(note("changed", item, format, args...))
 }
 
 // rows counts, and names every row that is missing or other than in the backup.
@@ -182,7 +189,7 @@ func (c *confirming) name(ctx context.Context) error {
 		case e.bits&bitFound == 0 && stuckUsers[owner]:
 			c.report.add(problem("missing", shown(array, key), "%s: it belongs to %s, a super administrator that an interrupted import has made and no other may delete; to finish, lower that user's role in the database, delete %s in Zipline, and run the restore again", oneOf(array), quoteName(owner), c.firstDelete()))
 		case e.bits&bitFound == 0 && array == "folders" && c.stages.Confirmed && c.elsewhere(owner, row):
-			c.report.add(note("changed", shown(array, key), "the folder was moved or renamed since it came in"))
+			c.noted(shown(array, key), "the folder was moved or renamed since it came in")
 		case e.bits&bitFound == 0:
 			c.report.add(problem("missing", shown(array, key), "%s is not on the target; %s", oneOf(array), c.finish(array)))
 		case e.bits&bitSame == 0:
@@ -261,9 +268,9 @@ func (c *confirming) other(array, key string, want []trait, existed bool, got []
 	case got != nil && grown:
 		c.report.add(note("views", shown(array, key), "it was viewed since it came in"))
 	case existed:
-		c.report.add(note("changed", shown(array, key), "%s was on the target before, and stays as it was there; it is other than in the backup: %s", oneOf(array), strings.Join(differ, ", ")))
+		c.noted(shown(array, key), "%s was on the target before, and stays as it was there; it is other than in the backup: %s", oneOf(array), strings.Join(differ, ", "))
 	case c.since(array, key):
-		c.report.add(note("changed", shown(array, key), "%s was changed since it came in: %s", oneOf(array), strings.Join(differ, ", ")))
+		c.noted(shown(array, key), "%s was changed since it came in: %s", oneOf(array), strings.Join(differ, ", "))
 	case array == "folders" && slices.Equal(differ, []string{"name"}):
 		c.report.add(problem("name", shown(array, key), "the folder is still called %s, because %s", quoteName(unquoted(has["name"])), whyStill(unquoted(want[0].value))))
 	default:
@@ -320,7 +327,7 @@ func (c *confirming) settings(ctx context.Context) error {
 		case slices.Contains(overridden, key):
 			c.report.add(note("setting", key, "an environment variable of the target overrides it"))
 		case c.since("settings", key):
-			c.report.add(note("changed", key, "it was changed since this restore has set it"))
+			c.noted(key, "it was changed since this restore has set it")
 		case why[key] != "":
 			c.report.add(problem("setting", key, "Zipline refuses the value of the backup (%s): set it in Zipline's settings", why[key]))
 		default:

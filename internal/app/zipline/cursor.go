@@ -16,6 +16,7 @@ import (
 // again, but read from what was stored, and so the rows are in the order that they had.
 type cursor struct {
 	Format  int       `json:"format"`
+	Place   string    `json:"place"` // where its objects lie
 	After   string    `json:"after"` // the last key that was listed
 	Date    time.Time `json:"date"`  // of the export
 	Listed  int64     `json:"listed"`
@@ -28,16 +29,20 @@ type cursor struct {
 }
 
 // cursorFormat is the version of a cursor. A run may outlive an update of its functions.
-const cursorFormat = 1
+const cursorFormat = 2
 
-// readCursor reads a cursor; nil where there is none.
-func readCursor(from []byte) (*cursor, error) {
+// readCursor reads a cursor; nil where there is none. It refuses one of another place.
+func (s *Source) readCursor(from []byte) (*cursor, error) {
 	if from == nil {
 		return nil, nil
 	}
 	var at cursor
 	if err := json.Unmarshal(from, &at); err != nil || at.Format != cursorFormat {
 		return nil, failure.New(failure.Invalid, "the snapshot was begun by another version of lifeboat and cannot go on").WithHint("start the backup again")
+	}
+	if resumes, ok := s.options.Datasource.(datasource.Resumable); !ok || resumes.Place() != at.Place {
+		return nil, failure.New(failure.Invalid, "the snapshot was begun in another place than %s, and cannot go on there", s.options.Datasource.Describe()).
+			WithHint("the datasource in the source's settings has changed meanwhile: start the backup again")
 	}
 	return &at, nil
 }
@@ -84,8 +89,8 @@ func reread(ctx context.Context, metrics bool, at *cursor, sink app.PausingSink)
 	return e, unpack(at.Seen, len(e.index.rows), func(i int) { e.index.rows[i].seen = true })
 }
 
-// course lists the datasource from a cursor on. pause is for after each object: where the listing could go on after it,
-// it asks the sink whether it is time to stop.
+// course lists the datasource from a cursor on. begun is for before the first object of a piece that goes on, and pause
+// for after each object: where the listing could go on after it, they ask the sink whether it is time to stop.
 type course struct {
 	mark     datasource.Mark
 	resumes  datasource.Resumable // nil: it can't
@@ -109,11 +114,27 @@ func (l *course) from(ctx context.Context, whole datasource.Datasource) iter.Seq
 	return l.resumes.ListAfter(ctx, l.mark.After)
 }
 
+// begun lets the sink see a piece that gets no further: the cursor is that of the piece before it.
+func (l *course) begun() error {
+	if l.mark.After == "" {
+		return nil
+	}
+	return l.ask()
+}
+
 func (l *course) pause(key string) error {
 	if l.resumes == nil || !l.mark.Pass(key) {
 		return nil
 	}
-	return l.sink.Pause(func() ([]byte, error) { return l.position(key).encode() })
+	return l.ask()
+}
+
+func (l *course) ask() error {
+	return l.sink.Pause(func() ([]byte, error) {
+		at := l.position(l.mark.After)
+		at.Place = l.resumes.Place()
+		return at.encode()
+	})
 }
 
 // unpaused is the sink of a snapshot that is taken in one go.

@@ -130,6 +130,9 @@ func (s *Source) treeObjects(ctx context.Context, t *tree, facts app.Facts, at *
 		return err
 	}
 	l := s.list(at, sink, m.position)
+	if err := l.begun(); err != nil {
+		return err
+	}
 	for object, err := range l.from(ctx, s.options.Datasource) {
 		if err := m.take(object, err); err != nil {
 			return err

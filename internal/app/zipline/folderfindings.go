@@ -98,7 +98,7 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	for _, f := range b.wanted {
 		if found := compareFolder(f, made[f]); found != nil {
 			folders.Skip++
-			c.Findings = append(c.Findings, done.judge(*found, top))
+			done.judge(&c, *found, top)
 			continue
 		}
 		folders.Create++
@@ -107,7 +107,7 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	for _, u := range b.files {
 		if found := compareFile(u, there.of[u], refused[u.Path], t.options.Now()); found != nil {
 			counted.Skip++
-			c.Findings = append(c.Findings, done.judge(*found, top))
+			done.judge(&c, *found, top)
 			continue
 		}
 		counted.Create++

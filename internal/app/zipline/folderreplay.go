@@ -233,18 +233,20 @@ type endedNote struct {
 	Differ    hashes `json:"differ,omitempty"`
 }
 
-// judge makes a note of what was changed since the first Confirm, and says of what is missing how it can be had.
-func (e *endedNote) judge(found app.Finding, top bool) app.Finding {
+// judge adds what was found. It makes a note of what was changed since the first Confirm, and says of what is missing how
+// it can be had.
+func (e *endedNote) judge(c *app.Confirmation, found app.Finding, top bool) {
 	path := digestOf("path", found.Item)
 	switch {
 	case found.Kind == "different" && !e.Confirmed:
 		e.Differ = append(e.Differ, path)
 	case found.Kind == "different" && !e.Differ.has(path):
 		found.Severity, found.Kind = app.Note, "changed"
+		c.Differs++
 	case found.Kind == "missing" && e.All && top:
 		found.Message = strings.TrimSuffix(found.Message, restoreAgain) + "; this restore is done and brings nothing in any more: take it out of the backup with `lifeboat get`, or delete the top folder in the target and restore again"
 	}
-	return found
+	c.Findings = append(c.Findings, found)
 }
 
 // restoreAgain ends a message about what the next run brings in.

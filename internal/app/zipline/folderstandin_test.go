@@ -182,8 +182,8 @@ func TestFolderStandinInterrupted(t *testing.T) {
 	if diff := cmp.Diff(want, tree); diff != "" {
 		t.Fatalf("undisturbed (-want +got):\n%s", diff)
 	}
-	for _, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutTorn}, {Cut: standin.CutAfter}, {Status: 502}} {
-		for n := 1; n <= requests; n++ {
+	for way, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutTorn}, {Cut: standin.CutAfter}, {Status: 502}} {
+		for n := range upTo(requests, way) {
 			b, notes := newFolderBed(t, standin.FailAt(n, fault)), notebook{}
 			r := backup.replay(notes, app.Wishes{FolderInto: "/", Name: "Again"})
 			if _, err := b.target.Replay(t.Context(), r); err != nil && failure.KindOf(err) != failure.Transient {

@@ -231,8 +231,8 @@ func TestFolderInterrupted(t *testing.T) {
 	whole := newFolderServer()
 	whole.decodes = true
 	finish(t, folderTarget(t, whole), backup.replay(notebook{}, app.Wishes{}))
-	for _, after := range []bool{false, true} {
-		for n := 1; n <= whole.requests; n++ {
+	for way, after := range []bool{false, true} {
+		for n := range upTo(whole.requests, way) {
 			server, notes := newFolderServer(), notebook{}
 			server.decodes, server.failAt, server.after = true, n, after
 			target, r := folderTarget(t, server), backup.replay(notes, app.Wishes{})

@@ -15,8 +15,21 @@ import (
 	"lifeboat/internal/app/zipline/standin"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/datasource"
+	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/secret"
 )
+
+// upTo are the requests, counted from 1 up to the last, at which a sweep is to fail in one of several ways: all, or with
+// -short every fifth, other ones in each way than in the next.
+func upTo(last, way int) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for n := range vaulttest.Calls(way%2 == 1) {
+			if n > last || !yield(n) {
+				return
+			}
+		}
+	}
+}
 
 // record is a sink that keeps everything.
 type record struct {

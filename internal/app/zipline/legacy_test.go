@@ -235,15 +235,15 @@ func TestLegacyInterrupted(t *testing.T) {
 			t.Errorf("%s (%v) (-want +got):\n%s", what, err, diff)
 		}
 	}
-	for n := 1; n <= requests; n++ {
-		for _, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}} {
+	for way, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}} {
+		for n := range upTo(requests, way) {
 			again(fmt.Sprintf("request %d of %d, %+v", n, requests, fault), standin.FailAt(n, fault))
 		}
 	}
-	for rows := range 16 {
-		again(fmt.Sprintf("cut after %d rows", rows), func(_ int, r *http.Request) standin.Fault {
+	for rows := range upTo(16, 0) {
+		again(fmt.Sprintf("cut after %d rows", rows-1), func(_ int, r *http.Request) standin.Fault {
 			if r.URL.Path == legacyImportPath {
-				return standin.Fault{Cut: standin.CutInside, Rows: rows}
+				return standin.Fault{Cut: standin.CutInside, Rows: rows - 1}
 			}
 			return standin.Fault{}
 		})

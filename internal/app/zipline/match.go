@@ -41,6 +41,9 @@ func (s *Source) objects(ctx context.Context, e *export, at *cursor, sink app.Pa
 		m.listed, m.skipped = at.Listed, at.Skipped
 	}
 	l := s.list(at, sink, m.position)
+	if err := l.begun(); err != nil {
+		return err
+	}
 	for object, err := range l.from(ctx, s.options.Datasource) {
 		if err := m.take(object, err); err != nil {
 			return err

@@ -158,25 +158,25 @@ func TestReplayInterrupted(t *testing.T) {
 	b.must(nil)
 	requests, want := b.server.Requests(), b.stand()
 	cuts := []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutTorn}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}, {Status: http.StatusServiceUnavailable}}
-	for n := 1; n <= requests; n++ {
-		for _, fault := range cuts {
+	for way, fault := range cuts {
+		for n := range upTo(requests, way) {
 			each := b.again()
 			_, _, err := each.run(each.serve(standin.FailAt(n, fault)))
 			each.complete(t, fmt.Sprintf("request %d of %d, %+v (%v)", n, requests, fault, err), want)
 		}
 	}
-	for rows := range 50 {
+	for rows := range upTo(50, 0) {
 		each := b.again()
 		_, _, err := each.run(each.serve(func(_ int, r *http.Request) standin.Fault {
 			if r.URL.Path == importPath {
-				return standin.Fault{Cut: standin.CutInside, Rows: rows}
+				return standin.Fault{Cut: standin.CutInside, Rows: rows - 1}
 			}
 			return standin.Fault{}
 		}))
-		each.complete(t, fmt.Sprintf("an import cut after %d rows (%v)", rows, err), want)
+		each.complete(t, fmt.Sprintf("an import cut after %d rows (%v)", rows-1, err), want)
 	}
-	for n := 1; n <= 12; n++ {
-		for _, after := range []bool{false, true} {
+	for way, after := range []bool{false, true} {
+		for n := range upTo(12, way) {
 			each := b.again()
 			kept := notes{}
 			each.replay.Notes = &killed{notes: kept, at: n, after: after}
@@ -191,25 +191,27 @@ func TestReplayInterrupted(t *testing.T) {
 func TestReplayInterruptedTwice(t *testing.T) {
 	b := sampleBed(t, "nora")
 	b.must(nil)
-	want, requests := b.stand(), 0
-	for n := 0; n <= requests; n++ {
-		for _, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Cut: standin.CutInside, Rows: 12}} {
-			each := b.again()
-			_, _, err := each.run(each.serve(func(_ int, r *http.Request) standin.Fault {
-				if r.URL.Path == importPath {
-					return standin.Fault{Cut: standin.CutInside, Rows: 37}
-				}
-				return standin.Fault{}
-			}))
-			if err == nil {
-				t.Fatal("the first fault had no effect")
+	want := b.stand()
+	cut := func() *bed {
+		each := b.again()
+		_, _, err := each.run(each.serve(func(_ int, r *http.Request) standin.Fault {
+			if r.URL.Path == importPath {
+				return standin.Fault{Cut: standin.CutInside, Rows: 37}
 			}
-			if n == 0 {
-				each.complete(t, "undisturbed", want)
-				requests = each.server.Requests()
-				break
-			}
-			_, _, err = each.run(each.serve(standin.FailAt(n, fault)))
+			return standin.Fault{}
+		}))
+		if err == nil {
+			t.Fatal("the first fault had no effect")
+		}
+		return each
+	}
+	undisturbed := cut()
+	undisturbed.complete(t, "undisturbed", want)
+	requests := undisturbed.server.Requests()
+	for way, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Cut: standin.CutInside, Rows: 12}} {
+		for n := range upTo(requests, way) {
+			each := cut()
+			_, _, err := each.run(each.serve(standin.FailAt(n, fault)))
 			each.complete(t, fmt.Sprintf("request %d of %d, %+v (%v)", n, requests, fault, err), want)
 		}
 	}

@@ -155,15 +155,15 @@ func TestReplayOwnStays(t *testing.T) {
 		return requests
 	}
 	requests := check("undisturbed", nil)
-	for n := 1; n <= requests; n++ {
-		for _, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}} {
+	for way, fault := range []standin.Fault{{Cut: standin.CutBefore}, {Cut: standin.CutAfter}, {Status: http.StatusBadGateway}} {
+		for n := range upTo(requests, way) {
 			check(fmt.Sprintf("request %d of %d, %+v", n, requests, fault), standin.FailAt(n, fault))
 		}
 	}
-	for rows := range 30 {
-		check(fmt.Sprintf("import cut after %d rows", rows), func(_ int, r *http.Request) standin.Fault {
+	for rows := range upTo(30, 0) {
+		check(fmt.Sprintf("import cut after %d rows", rows-1), func(_ int, r *http.Request) standin.Fault {
 			if r.URL.Path == importPath {
-				return standin.Fault{Cut: standin.CutInside, Rows: rows}
+				return standin.Fault{Cut: standin.CutInside, Rows: rows - 1}
 			}
 			return standin.Fault{}
 		})

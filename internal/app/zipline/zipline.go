@@ -144,7 +144,7 @@ func (s *Source) Snapshot(ctx context.Context, scope backup.Scope, sink app.Sink
 
 // SnapshotFrom implements app.Pausing.
 func (s *Source) SnapshotFrom(ctx context.Context, scope backup.Scope, from []byte, sink app.PausingSink) (app.Facts, error) {
-	at, err := readCursor(from)
+	at, err := s.readCursor(from)
 	if err != nil {
 		return app.Facts{}, err
 	}

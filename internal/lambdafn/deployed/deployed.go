@@ -31,7 +31,8 @@ const (
 	CheckMAC = "kms:VerifyMac"
 )
 
-// Grant is one action of S3 on what lies below a prefix of the vault; on the bucket itself where the prefix is "".
+// Grant is one action of S3 on what lies below a prefix of the vault; on the bucket itself where the prefix is "". A * in a
+// prefix stands for one part of a key.
 type Grant struct {
 	Action string
 	Prefix string
@@ -103,7 +104,7 @@ var Functions = []Function{
 			on([]string{"catalog/backups/", "catalog/leases/"}, get, put),
 			on([]string{"catalog/leases/"}, remove),
 			on([]string{"snapshots/"}, get, put, remove, abort),
-			on([]string{"packs/"}, get, remove, abort), // of a run that was lost
+			on([]string{"packs/"}, get, remove, abort, locked), // of a run that was lost; what is locked stays
 			on([]string{"archives/"}, remove, abort),
 		),
 	},
@@ -114,7 +115,9 @@ var Functions = []Function{
 		Vault: together(always,
 			on(bucket, uploads),
 			on([]string{"catalog/leases/"}, get, put),
-			on([]string{"snapshots/"}, get, put),
+			on([]string{"catalog/backups/", "snapshots/"}, get), // the record says whether somebody has closed the run
+			on([]string{"snapshots/*/*/work/"}, put),            // no manifest, nor what proves one
+			on([]string{"snapshots/*/*/work/", "catalog/leases/"}, remove), // of a run that was closed meanwhile
 			on([]string{"packs/"}, get, put, abort),
 		),
 	},
@@ -140,6 +143,7 @@ var Functions = []Function{
 			"LIFEBOAT_WEBHOOK", "LIFEBOAT_WEBHOOK_KEY"),
 		Vault: together(always,
 			on([]string{"catalog/backups/", "catalog/restores/", "outbox/", "links/"}, get, put),
+			on([]string{"restores/"}, get), // which restore an execution has begun
 		),
 	},
 	{
@@ -197,8 +201,15 @@ func (f Function) May(action, key string) bool {
 
 // Covers reports whether a grant is on a key, or on the bucket where the key is "".
 func (g Grant) Covers(key string) bool {
-	if strings.HasSuffix(g.Prefix, "/") {
-		return strings.HasPrefix(key, g.Prefix) && key != g.Prefix
+	if !strings.HasSuffix(g.Prefix, "/") {
+		return key == g.Prefix
 	}
-	return key == g.Prefix
+	for part := range strings.SplitSeq(strings.TrimSuffix(g.Prefix, "/"), "/") {
+		of, rest, found := strings.Cut(key, "/")
+		if !found || of != part && part != "*" {
+			return false
+		}
+		key = rest
+	}
+	return key != ""
 }

@@ -3,6 +3,7 @@ package deployed
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"lifeboat/internal/config"
@@ -25,8 +26,20 @@ func (p Place) Fit(c *config.Config) []error {
 	for _, t := range c.Targets {
 		refused = append(refused, p.Target(t)...)
 	}
-	if c.Mail != nil {
-		refused = append(refused, fitSecret("mail: {smtp: …}", c.Mail.SMTP, false)...)
+	return append(refused, p.Mail(c.Mail)...)
+}
+
+// Mail refuses a mail server that can't be reached there; m may be nil.
+func (p Place) Mail(m *config.Mail) []error {
+	const what = "mail: {smtp: …}"
+	if m == nil {
+		return nil
+	}
+	refused := fitSecret(what, m.SMTP, false)
+	if why := p.unreached(string(m.SMTP)); m.SMTP.Bare() && why != "" {
+		u, _ := url.Parse(string(m.SMTP)) // without its password
+		refused = append(refused, unfit("%s is at %s: %s", what, u.Host, why).
+			WithHint("name a mail server that the internet reaches, or leave mail out and let mail leave through SES: deploy: {mail: {from: …}}"))
 	}
 	return refused
 }
@@ -64,9 +77,9 @@ func (p Place) instance(who string, i config.Instance, elsewhere string) []error
 		refused = append(refused, unfit("%s has its files in the folder %s, which no function of AWS reaches", who, i.Datasource.Folder).
 			WithHint("keep its files in a bucket (s3://…), %s", elsewhere))
 	}
-	if i.URL != "" && p.itself(i.URL) {
-		refused = append(refused, unfit("%s is at %s: in a function of AWS that is the function itself", who, i.URL).
-			WithHint("name an address that AWS reaches, %s", elsewhere))
+	if why := p.unreached(i.URL); why != "" {
+		refused = append(refused, unfit("%s is at %s: %s", who, i.URL, why).
+			WithHint("name an address that the internet reaches (https, behind a proxy or a tunnel of yours), %s", elsewhere))
 	}
 	if i.Token != "" {
 		refused = append(refused, fitSecret(who+": its token", i.Token, true)...)
@@ -79,9 +92,9 @@ func (p Place) instance(who string, i config.Instance, elsewhere string) []error
 
 func (p Place) bucket(who string, b config.Bucket, elsewhere string) []error {
 	var refused []error
-	if b.Endpoint != "" && p.itself(b.Endpoint) {
-		refused = append(refused, unfit("%s has its files at %s: in a function of AWS that is the function itself", who, b.Endpoint).
-			WithHint("name an endpoint that AWS reaches, %s", elsewhere))
+	if why := p.unreached(b.Endpoint); why != "" {
+		refused = append(refused, unfit("%s has its files at %s: %s", who, b.Endpoint, why).
+			WithHint("name an endpoint that the internet reaches, %s", elsewhere))
 	}
 	if b.Profile != "" {
 		refused = append(refused, unfit("%s reaches its bucket with the profile %s, which no function of AWS has", who, b.Profile).
@@ -114,17 +127,34 @@ func fitSecret(what string, r secret.Reference, whole bool) []error {
 	return nil
 }
 
-// itself reports whether a URL names the machine that asks, which is of no use there.
-func (p Place) itself(text string) bool {
+// unreached says why a function does not reach a URL, in words; "" where it may. The stack has no VPC: its functions reach
+// public addresses only.
+func (p Place) unreached(text string) string {
+	const itself, private = "in a function of AWS that is the function itself", "a private address, which no function of AWS reaches"
 	u, err := url.Parse(text)
-	if err != nil || p.Loopback {
-		return false
+	if text == "" || err != nil || p.Loopback || u.Hostname() == "" {
+		return ""
 	}
 	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
 	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return host == "localhost" || strings.HasSuffix(host, ".localhost")
+	ip = ip.Unmap().WithZone("")
+	switch {
+	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()), host == "localhost", strings.HasSuffix(host, ".localhost"):
+		return itself
+	case err == nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast() || shared.Contains(ip)):
+		return private
+	case err == nil:
+		return ""
+	case !strings.Contains(host, "."):
+		return "a name without a dot is one of your own network, which no function of AWS knows"
+	case slices.ContainsFunc(ownNames, func(end string) bool { return strings.HasSuffix(host, end) }):
+		return "a name of your own network, which no function of AWS knows"
 	}
-	ip = ip.Unmap()
-	return ip.IsLoopback() || ip.IsUnspecified()
+	return ""
 }
+
+// shared are the addresses of carriers' NAT, RFC 6598, which VPNs use, too.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// ownNames are the ends of names that public DNS never has.
+var ownNames = []string{".local", ".lan", ".internal", ".home.arpa"}

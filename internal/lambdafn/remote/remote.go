@@ -10,7 +10,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"path"
 	"regexp"
 	"strings"
 
@@ -30,6 +29,7 @@ type Stack struct {
 	Format         int              `json:"format"`
 	VaultBucket    string           `json:"vault_bucket"`
 	Config         string           `json:"config"`     // as LIFEBOAT_CONFIG of the functions
+	Account        string           `json:"account"`    // that owns the bucket of the configuration; "": any, as older stacks say
 	PublicURL      string           `json:"public_url"` // where the links of mails lead
 	LinkKey        secret.Reference `json:"link_key"`   // as LIFEBOAT_LINK_KEY of the functions
 	BackupMachine  string           `json:"backup_machine"`
@@ -71,8 +71,7 @@ func Configuration(ctx context.Context, client *s3.Client, s Stack) (*config.Con
 	var err error
 	switch {
 	case strings.HasPrefix(s.Config, "s3://"):
-		name = path.Base(s.Config)
-		data, err = download(ctx, client, s.Config)
+		data, err = download(ctx, client, s.Config, s.Account)
 	case strings.HasPrefix(s.Config, "ssm:"):
 		var text secret.String
 		text, err = secret.Reference(s.Config).Resolve()
@@ -92,9 +91,15 @@ func Configuration(ctx context.Context, client *s3.Client, s Stack) (*config.Con
 	return c, nil
 }
 
-func download(ctx context.Context, client *s3.Client, location string) ([]byte, error) {
+// download reads an object of a bucket that must belong to an account: the bucket of a bootstrap has a name that can be
+// guessed.
+func download(ctx context.Context, client *s3.Client, location, owner string) ([]byte, error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(location, "s3://"), "/")
-	body, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	in := &s3.GetObjectInput{Bucket: &bucket, Key: &key}
+	if owner != "" {
+		in.ExpectedBucketOwner = &owner
+	}
+	body, err := client.GetObject(ctx, in)
 	if err != nil {
 		return nil, vault.Fault(err, "read the configuration %s", location)
 	}

@@ -20,7 +20,8 @@ import (
 type Guard struct {
 	// May reports whether an action is allowed on an object, or on the bucket itself where key is "".
 	May func(action, bucket, key string) bool
-	// Ask takes the place of May where it is set: it sees the request, too, whose body it must not read.
+	// Ask takes the place of May where it is set: it sees the request, too, whose body it must not read. What is asked of an
+	// answer, s3:GetObjectRetention on a GET or HEAD, refuses nothing: S3 leaves out when the lock ends.
 	Ask func(r *http.Request, action, bucket, key string) bool
 	// Owner is the account that requests must name as that of a bucket, "" for any; nil: none need to.
 	Owner func(bucket string) string
@@ -47,7 +48,7 @@ func NewGuard(server string, transport http.RoundTripper, may func(action, bucke
 		if g.Forward != nil {
 			g.Forward(r.Out)
 		}
-	}, ModifyResponse: g.hide, ErrorLog: log.New(io.Discard, "", 0)} // a function that is killed hangs up
+	}, ModifyResponse: g.answer, ErrorLog: log.New(io.Discard, "", 0)} // a function that is killed hangs up
 	return g, nil
 }
 
@@ -57,6 +58,35 @@ func (g *Guard) may(r *http.Request, u use) bool {
 		return g.Ask(r, u.action, u.bucket, u.key)
 	}
 	return g.May(u.action, u.bucket, u.key)
+}
+
+// answer changes what the server says into what S3 would say to whoever asks.
+func (g *Guard) answer(response *http.Response) error {
+	g.unlock(response)
+	return g.hide(response)
+}
+
+// lockHeaders say in an answer whether an object is locked.
+var lockHeaders = []string{"X-Amz-Object-Lock-Mode", "X-Amz-Object-Lock-Retain-Until-Date"}
+
+// unlock leaves out of an answer when the lock of an object ends, for who may not know. A HEAD is how one looks for a lock,
+// also where there is none.
+func (g *Guard) unlock(response *http.Response) {
+	r := response.Request
+	if r.Method != http.MethodHead && (r.Method != http.MethodGet || response.Header.Get(lockHeaders[0]) == "") || response.StatusCode != http.StatusOK {
+		return
+	}
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	see := use{"s3:GetObjectRetention", bucket, key}
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if g.may(r, see) {
+		g.used[see] = true
+		return
+	}
+	for _, name := range lockHeaders {
+		response.Header.Del(name)
+	}
 }
 
 // hide makes "forbidden" of "not found" for who may not list the bucket, as S3 does.

@@ -34,7 +34,8 @@ func (m *MAC) Key() string { return m.key }
 // most is how long a message may be, in bytes (KMS API reference, GenerateMac).
 const most = 4096
 
-// Make returns the code of a message of at most 4,096 bytes. It needs kms:GenerateMac.
+// Make returns the code of a message of at most 4,096 bytes. It needs kms:GenerateMac. A key that is gone is Denied, here and
+// in Verify, not NotFound: that would say that a backup lacks something.
 func (m *MAC) Make(ctx context.Context, message []byte) ([]byte, error) {
 	if len(message) > most {
 		return nil, failure.New(failure.Internal, "KMS makes no MAC of %d bytes", len(message))
@@ -82,8 +83,8 @@ func (m *MAC) ofCode(code, doing, action string) error {
 	switch code {
 	case "AccessDeniedException", "UnrecognizedClientException", "ExpiredTokenException":
 		kind, hint = failure.Denied, "the role needs "+action+" on the key, and the key's policy must let the account's roles use it"
-	case "NotFoundException":
-		kind, hint = failure.NotFound, "the key was deleted, or lies in another Region or account"
+	case "NotFoundException": // nothing of the vault is gone: "not found" would say that of what the MAC proves
+		kind, hint = failure.Denied, "the key was deleted, or lies in another Region or account: deploy the stack again, and see which key LIFEBOAT_MAC_KEY names"
 	case "DisabledException", "KMSInvalidStateException":
 		kind, hint = failure.Denied, "the key is disabled or about to be deleted: enable it, or cancel its deletion, in KMS"
 	case "InvalidKeyUsageException", "InvalidArnException", "ValidationException":

@@ -49,7 +49,7 @@ func TestMAC(t *testing.T) {
 		t.Errorf("too long: %v", err)
 	}
 	other := open(t, &runtimeapi.Services{}, arn)
-	if _, err := other.Make(t.Context(), message); failure.KindOf(err) != failure.NotFound || failure.HintOf(err) == "" {
+	if _, err := other.Make(t.Context(), message); failure.KindOf(err) != failure.Denied || failure.HintOf(err) == "" {
 		t.Errorf("no such key: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ func TestMAC(t *testing.T) {
 func TestFaults(t *testing.T) {
 	for code, want := range map[string]failure.Kind{
 		"AccessDeniedException": failure.Denied, "DisabledException": failure.Denied, "KMSInvalidStateException": failure.Denied,
-		"NotFoundException": failure.NotFound, "InvalidKeyUsageException": failure.Usage, "ThrottlingException": failure.Transient,
+		"NotFoundException": failure.Denied, "InvalidKeyUsageException": failure.Usage, "ThrottlingException": failure.Transient,
 		"KMSInternalException": failure.Transient, "SomethingElse": failure.Internal,
 	} {
 		mac := open(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
