@@ -33,12 +33,14 @@ func (w *World) Backup(ctx context.Context, message []byte) (json.RawMessage, er
 	if err != nil {
 		return nil, err
 	}
+	_, late := ended(message)
 	if message, err = closing(message, "run"); err != nil {
 		return nil, err
 	}
+	measure := w.measureBackup(ctx, open, message, late)
 	answer, err := steps.Handle(ctx, w.environment.Function, message)
 	if err == nil {
-		w.measureBackup(ctx, open, message)
+		measure()
 	}
 	return answer, err
 }
@@ -83,21 +85,32 @@ func (s sources) Open(ctx context.Context, name backup.Source) (app.Source, stri
 	return s.Sources.Open(ctx, name)
 }
 
-// measureBackup writes the metrics of a run that this step has ended. The run is no worse for metrics that could not be
-// written.
-func (w *World) measureBackup(ctx context.Context, open *warm, message []byte) {
+// measureBackup returns what writes the metrics of a run once this step has ended it: of a run that was ended before,
+// nothing. The run is no worse for metrics that could not be written. late says that an event has come of an execution that
+// had ended; of a run without a record its workflow has written them.
+func (w *World) measureBackup(ctx context.Context, open *warm, message []byte, late bool) func() {
 	var r events.Request
 	if json.Unmarshal(message, &r) != nil || r.Step != "seal" && r.Step != "abort" {
-		return
+		return func() {}
 	}
-	record, err := catalog.New(open.vault).Record(ctx, r.Run.Source, r.Run.ID)
-	if err != nil && failure.KindOf(err) == failure.NotFound { // it failed before it had a record
-		record, err = catalog.Record{ID: r.Run.ID, Source: r.Run.Source, Status: backup.Failed}, nil
+	read := func() (catalog.Record, error) {
+		record, err := catalog.New(open.vault).Record(ctx, r.Run.Source, r.Run.ID)
+		if failure.KindOf(err) == failure.NotFound && !late { // it failed before it had a record
+			return catalog.Record{ID: r.Run.ID, Source: r.Run.Source, Status: backup.Failed}, nil
+		}
+		return record, err
 	}
-	if err == nil {
-		err = w.metrics.Backup(record)
+	before, err := read()
+	if failure.KindOf(err) == failure.NotFound || err == nil && before.Status != backup.InProgress && !before.Started.IsZero() {
+		return func() {}
 	}
-	if err != nil {
-		slog.Warn("the metrics of the run could not be written", "error", err)
+	return func() {
+		record, err := read()
+		if err == nil {
+			err = w.metrics.Backup(record)
+		}
+		if err != nil {
+			slog.Warn("the metrics of the run could not be written", "error", err)
+		}
 	}
 }

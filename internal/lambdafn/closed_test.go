@@ -12,6 +12,23 @@ import (
 	"lifeboat/internal/lambdafn/runtimeapi"
 )
 
+// ended is the event of an execution that has ended in another way than well.
+func ended(t *testing.T, execution, status string, input any) []byte {
+	t.Helper()
+	text, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change, err := json.Marshal(map[string]any{
+		"version": "0", "source": "aws.states", "detail-type": "Step Functions Execution Status Change", "account": "111122223333",
+		"detail": map[string]any{"name": execution, "status": status, "input": string(text), "inputDetails": map[string]any{"included": true}, "output": nil},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return change
+}
+
 // TestDrillStopped stops a drill that a schedule has started, by its event alone, after a newer backup: the drill is closed,
 // and people are told of it once.
 func TestDrillStopped(t *testing.T) {
@@ -26,11 +43,7 @@ func TestDrillStopped(t *testing.T) {
 	}
 	s.backup("photos", start.Add(time.Hour))
 	before := len(s.services.Mails())
-	input, _ := json.Marshal(events.RestoreInput{Restore: drill})
-	change, _ := json.Marshal(map[string]any{
-		"version": "0", "source": "aws.states", "detail-type": "Step Functions Execution Status Change", "account": "111122223333",
-		"detail": map[string]any{"name": "weekly-1", "status": "ABORTED", "input": string(input), "inputDetails": map[string]any{"included": true}, "output": nil},
-	})
+	change := ended(t, "weekly-1", "ABORTED", events.RestoreInput{Restore: drill})
 	_, err := s.functions["notify"].Invoke(t.Context(), change)
 	if failed, ok := errors.AsType[*runtimeapi.Error](err); !ok || failed.Type != "Lifeboat.Transient" {
 		t.Errorf("nobody has closed the drill, and notify says %v", err)

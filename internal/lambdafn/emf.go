@@ -24,7 +24,7 @@ const Namespace = "Lifeboat"
 //	Problems            that a run found
 //	LastGoodAge         seconds since the newest good backup of a source began
 //	Overdue             1 where that is more than was promised, else 0
-//	VerifyFailures      backups of a source whose last verification found damage
+//	VerifyFailures      backups of a source whose last verification found damage; 1 where a restore or drill has found one
 type Metrics struct {
 	Stack string
 	Now   func() time.Time // time.Now when nil
@@ -78,6 +78,11 @@ func (m *Metrics) Source(name backup.Source, age time.Duration, overdue bool, da
 		values = append(values, value{"LastGoodAge", "Seconds", age.Seconds()})
 	}
 	return m.write(source(name), nil, "", values, nil)
+}
+
+// Damaged writes that a restore or a drill has found a backup of a source damaged.
+func (m *Metrics) Damaged(name backup.Source) error {
+	return m.write(source(name), nil, "", []value{{"VerifyFailures", "Count", 1}}, nil)
 }
 
 func duration(from, to time.Time) float64 {

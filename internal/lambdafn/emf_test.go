@@ -35,7 +35,7 @@ func TestMetrics(t *testing.T) {
 	for _, err := range []error{
 		m.Backup(record), m.Backup(failed), m.Backup(catalog.Record{Status: backup.InProgress}),
 		m.Restore(restored), m.Restore(catalog.Restore{Status: backup.Completed, DryRun: true}),
-		m.Source("photos", 26*time.Hour, true, 2), m.Source("never", -1, true, 0),
+		m.Source("photos", 26*time.Hour, true, 2), m.Source("never", -1, true, 0), m.Damaged("photos"),
 	} {
 		if err != nil {
 			t.Fatal(err)

@@ -37,13 +37,13 @@ func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
+	_, late := ended(message)
 	if message, err = closing(message, "restore"); err != nil {
 		return nil, err
 	}
+	measure := w.measureRestore(ctx, open, steps, message, late)
 	answer, err := steps.Handle(ctx, w.environment.Function, message)
-	if err == nil {
-		w.measureRestore(ctx, open, steps, message)
-	}
+	measure(err)
 	return answer, err
 }
 
@@ -122,24 +122,45 @@ func (t targets) refuse(to events.To) error {
 	return first(t.place.Target(c))
 }
 
-// measureRestore writes the metrics of a restore that this step has ended.
-func (w *World) measureRestore(ctx context.Context, open *warm, steps restoreSteps, message []byte) {
+// measureRestore returns what writes the metrics of a restore once this step has ended it, or has found its backup damaged:
+// of a restore that was ended before, nothing. late is as in measureBackup.
+func (w *World) measureRestore(ctx context.Context, open *warm, steps restoreSteps, message []byte, late bool) func(error) {
 	var r events.RestoreRequest
-	if json.Unmarshal(message, &r) != nil || r.Step != "confirm" && r.Step != "release" {
-		return
+	if json.Unmarshal(message, &r) != nil || !slices.Contains([]string{"check", "confirm", "release"}, r.Step) {
+		return func(error) {}
 	}
-	id, err := r.Restore.ID, error(nil)
-	if id == "" {
-		id, err = steps.Known(ctx, r.Execution)
+	read := func() (record catalog.Restore, there bool, err error) {
+		id := r.Restore.ID
+		if id == "" {
+			id, err = steps.Known(ctx, r.Execution)
+		}
+		if err == nil && id != "" {
+			record, err = catalog.New(open.vault).Restore(ctx, id)
+		}
+		if failure.KindOf(err) == failure.NotFound {
+			err = nil
+		}
+		return record, record.ID != "", err
 	}
-	record := catalog.Restore{Status: backup.Failed} // of one that failed before it had a record
-	if err == nil && id != "" {
-		record, err = catalog.New(open.vault).Restore(ctx, id)
+	before, there, err := read()
+	if err == nil && (there && before.Status != backup.InProgress || !there && late) {
+		return func(error) {}
 	}
-	if err == nil {
-		err = w.metrics.Restore(record)
-	}
-	if err != nil && failure.KindOf(err) != failure.NotFound {
-		slog.Warn("the metrics of the restore could not be written", "error", err)
+	return func(failed error) {
+		record, there, err := read()
+		switch {
+		case err != nil:
+		case r.Step == "check":
+			if failure.KindOf(failed) == failure.Corrupt && r.Restore.From.Backup != "" && record.From.Source != "" {
+				err = w.metrics.Damaged(record.From.Source)
+			}
+		case failed == nil && !there: // it failed before it had a record
+			err = w.metrics.Restore(catalog.Restore{Status: backup.Failed})
+		case failed == nil:
+			err = w.metrics.Restore(record)
+		}
+		if err != nil {
+			slog.Warn("the metrics of the restore could not be written", "error", err)
+		}
 	}
 }
