@@ -115,8 +115,8 @@ var Functions = []Function{
 		Vault: together(always,
 			on(bucket, uploads),
 			on([]string{"catalog/leases/"}, get, put),
-			on([]string{"catalog/backups/", "snapshots/"}, get), // the record says whether somebody has closed the run
-			on([]string{"snapshots/*/*/work/"}, put),            // no manifest, nor what proves one
+			on([]string{"catalog/backups/", "snapshots/"}, get),            // the record says whether somebody has closed the run
+			on([]string{"snapshots/*/*/work/"}, put),                       // no manifest, nor what proves one
 			on([]string{"snapshots/*/*/work/", "catalog/leases/"}, remove), // of a run that was closed meanwhile
 			on([]string{"packs/"}, get, put, abort),
 		),
