@@ -280,8 +280,7 @@ func (w *weighed) history(past []machine.Event) {
 			tasks += calls * within
 		}
 	}
-	const retries = 3 // the most that a state of the definition has
-	once, worst := n+3*tasks, n+3*retries*tasks
+	once, worst := n+3*tasks, n+3*mostRetries(w.t)*tasks
 	if once >= mostEvents || worst >= allEvents {
 		w.t.Errorf("the parent's history has %d events, %d where every call is repeated once, %d at worst", n, once, worst)
 	}
@@ -426,4 +425,39 @@ func (w *weighed) plan(file string) *bufio.Reader {
 	}
 	w.t.Fatalf("there is no %s", file)
 	return nil
+}
+
+// mostRetries is how often a state of the definition is tried again at most, over all that it is tried again for.
+func mostRetries(t testing.TB) int {
+	t.Helper()
+	var definition any
+	if err := json.Unmarshal(workflow.Backup, &definition); err != nil {
+		t.Fatal(err)
+	}
+	most := 0
+	var walk func(any)
+	walk = func(value any) {
+		switch value := value.(type) {
+		case []any:
+			for _, v := range value {
+				walk(v)
+			}
+		case map[string]any:
+			sum := 0
+			retriers, _ := value["Retry"].([]any)
+			for _, r := range retriers {
+				attempts, _ := r.(map[string]any)["MaxAttempts"].(float64)
+				sum += int(attempts)
+			}
+			most = max(most, sum)
+			for _, v := range value {
+				walk(v)
+			}
+		}
+	}
+	walk(definition)
+	if most == 0 {
+		t.Fatal("nothing is tried again")
+	}
+	return most
 }
