@@ -32,7 +32,7 @@ func sample(t *testing.T, name string) []byte {
 // TestTriggers decodes each sample of a trigger with what the function uses: ours strictly, envelopes of AWS leniently.
 func TestTriggers(t *testing.T) {
 	files, err := filepath.Glob("../../events/triggers/*.json")
-	if err != nil || len(files) < 12 {
+	if err != nil || len(files) < 15 {
 		t.Fatalf("%d samples, %v", len(files), err)
 	}
 	for _, path := range files {
@@ -112,8 +112,10 @@ func TestEveryTrigger(t *testing.T) {
 	}
 	s.lostRun(consoleInputs(t)[0])
 	for name, want := range map[string]int{
-		"api-post-backups.json": http.StatusAccepted, "api-get-backup.json": http.StatusOK, "api-post-restores.json": http.StatusNotFound,
-		"link-get.json": http.StatusNotFound, "link-post.json": http.StatusNotFound,
+		"api-post-backups.json": http.StatusAccepted, "api-get-backup.json": http.StatusOK,
+		"api-get-backups.json": http.StatusOK, "api-get-restores.json": http.StatusOK, "api-get-restore.json": http.StatusNotFound,
+		"api-post-restores.json": http.StatusNotFound,
+		"link-get.json":          http.StatusNotFound, "link-post.json": http.StatusNotFound,
 	} {
 		answer, err := invoke("api", name)
 		var a answered
@@ -142,7 +144,7 @@ func (s *stack) lostRun(input []byte) {
 		}
 		return nil
 	}
-	if outcome := s.execute(workflow.Backup, workflow.BackupFunctions, "run", "lost", json.RawMessage(input)); outcome.Status != machine.Failed {
+	if outcome := s.execute(workflow.Backup, workflow.BackupFunctions, "run", "20261121T020000Z-abcdef", json.RawMessage(input)); outcome.Status != machine.Failed {
 		s.t.Fatalf("%+v", outcome)
 	}
 	s.fail = nil
