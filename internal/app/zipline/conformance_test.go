@@ -21,7 +21,9 @@ func TestMain(m *testing.M) {
 	if local.ChildMain() {
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	zipline.RemoveCopies()
+	os.Exit(code)
 }
 
 // small is the sample's Zipline without its large files, so that a suite can read it often.

@@ -13,7 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -145,15 +147,42 @@ func (b *bed) put(f app.Forecast) {
 			continue
 		}
 		if err := os.Link(filepath.Join(b.uploads, item.Key), filepath.Join(b.into, name)); err != nil {
-			content, err := os.ReadFile(filepath.Join(b.uploads, item.Key))
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(b.into, name), content, 0o600); err != nil {
-				b.t.Fatal(err)
-			}
+			b.t.Fatal(err)
 		}
 	}
+}
+
+// copies are those of recorded folders that tests link files out of, made once. A link changes when a file was last touched, by which
+// other tests tell whether it has settled.
+var copies = struct {
+	sync.Mutex
+	root    string // of all
+	folders map[string]string
+}{folders: map[string]string{}}
+
+// RemoveCopies is for TestMain.
+func RemoveCopies() { _ = os.RemoveAll(copies.root) }
+
+// ownCopy returns the copy of a folder.
+func ownCopy(t *testing.T, folder string) string {
+	t.Helper()
+	copies.Lock()
+	defer copies.Unlock()
+	if there := copies.folders[folder]; there != "" {
+		return there
+	}
+	var err error
+	if copies.root == "" {
+		if copies.root, err = os.MkdirTemp("", "zipline"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there := filepath.Join(copies.root, strconv.Itoa(len(copies.folders)))
+	if err := os.CopyFS(there, os.DirFS(folder)); err != nil {
+		t.Fatal(err)
+	}
+	copies.folders[folder] = there
+	return there
 }
 
 // secrets are beginnings of what no finding and no error may hold.
@@ -249,7 +278,7 @@ func fixtureBed(t *testing.T, admin string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newBed(t, export, filepath.Join(fixtures, "zipline", "uploads"), admin)
+	return newBed(t, export, ownCopy(t, filepath.Join(fixtures, "zipline", "uploads")), admin)
 }
 
 // sampleBed returns the made-up instance as a backup.
