@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"lifeboat/events"
@@ -25,13 +26,15 @@ func TestStateSizesOfFailure(t *testing.T) {
 			w.steps = w.newSteps()
 			long := strings.Repeat(text, 50_000)
 			fails := step.Boundary{Err: failure.New(failure.Corrupt, "begin %s end", long).WithHint("do %s now", long)}
-			aborted := false
+			var aborted atomic.Bool
 			invoke := func(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
 				var request events.Request
 				if err := events.Decode(payload, &request); err != nil {
 					return nil, err
 				}
-				aborted = aborted || request.Step == "abort"
+				if request.Step == "abort" {
+					aborted.Store(true)
+				}
 				answer, err := w.invoke(ctx, function, payload)
 				if request.Step == "seal" {
 					return nil, fails
@@ -41,7 +44,7 @@ func TestStateSizesOfFailure(t *testing.T) {
 			journal := filepath.Join(t.TempDir(), "run.jsonl")
 			engine := &machine.Engine{Read: w.read, Rand: func() float64 { return 0 }, Invoke: invoke}
 			outcome, err := engine.Execute(t.Context(), w.machine(), machine.Execution{Name: string(firstRun), Input: widest(), Journal: journal})
-			if err != nil || outcome.Error != failure.Corrupt.ErrorName() || !aborted || len(w.copies) != 40 {
+			if err != nil || outcome.Error != failure.Corrupt.ErrorName() || !aborted.Load() || len(w.copies) != 40 {
 				t.Fatalf("%s, %v, %d batches", outcome.Error, err, len(w.copies))
 			}
 			if kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause}); kind != failure.Corrupt || !strings.HasPrefix(message, "begin ") || !strings.HasSuffix(hint, " now") {
