@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"lifeboat/internal/archive/archivetest"
