@@ -91,7 +91,7 @@ func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, n
 				return
 			case <-ticker.C:
 			}
-			if err := c.renew(working, source, lease, now()); errors.Is(err, ErrLeaseLost) {
+			if err := c.Renew(working, source, lease, now()); errors.Is(err, ErrLeaseLost) {
 				cancel(ErrLeaseLost)
 			}
 		}
@@ -102,8 +102,8 @@ func (c *Catalog) Keep(ctx context.Context, source backup.Source, lease Lease, n
 	}
 }
 
-// renew renews a lease that the run holds, if a fourth of its time is over: ErrLeaseLost where it does not hold it.
-func (c *Catalog) renew(ctx context.Context, source backup.Source, lease Lease, now time.Time) error {
+// Renew renews a lease that the run holds, if a fourth of its time is over: ErrLeaseLost where it does not hold it.
+func (c *Catalog) Renew(ctx context.Context, source backup.Source, lease Lease, now time.Time) error {
 	lease.Expires = now.Add(LeaseTime).UTC()
 	for try := 0; ; try++ {
 		var old Lease

@@ -40,7 +40,7 @@ func (s *Steps) begin(ctx context.Context, run events.Run, execution string) (ev
 	if err != nil {
 		return events.Began{}, err
 	}
-	_, err = s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now(), s.stale)
+	_, err = s.catalog().Acquire(ctx, run.Source, s.lease(run), s.Now(), s.stale)
 	var held catalog.Held
 	switch {
 	case errors.As(err, &held):

@@ -30,8 +30,8 @@ func (s *Steps) renew(ctx context.Context, run events.Run) error {
 // hold makes sure that the run holds the source at this very moment.
 func (s *Steps) hold(ctx context.Context, run events.Run) error {
 	now := s.Now()
-	ours, err := s.prolong(ctx, run, now)
-	if err == nil && !ours {
+	err := s.catalog().Renew(ctx, run.Source, s.lease(run), now)
+	if errors.Is(err, catalog.ErrLeaseLost) {
 		err = s.retake(ctx, run, now)
 	}
 	if err == nil {
@@ -50,32 +50,13 @@ func (s *Steps) holdOpen(ctx context.Context, run events.Run) error {
 
 // take takes the source for a run that is nobody's.
 func (s *Steps) take(ctx context.Context, run events.Run, now time.Time) error {
-	_, err := s.catalog().Acquire(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, now, s.stale)
+	_, err := s.catalog().Acquire(ctx, run.Source, s.lease(run), now, s.stale)
 	return err
 }
 
-// prolong renews the lease of a run; false where that is gone, or another's.
-func (s *Steps) prolong(ctx context.Context, run events.Run, now time.Time) (ours bool, err error) {
-	var lease catalog.Lease
-	for range 5 { // other calls of the run renew it too
-		var etag string
-		etag, err = s.Vault.GetJSON(ctx, vault.Lease(run.Source), &lease)
-		switch kind := failure.KindOf(err); {
-		case err != nil && (kind == failure.NotFound || kind == failure.Corrupt):
-			return false, nil
-		case err != nil:
-			return false, err
-		case lease.Run != run.ID:
-			return false, nil
-		case lease.Holder == s.Holder && lease.Expires.Sub(now) > catalog.LeaseTime*3/4:
-			return true, nil
-		}
-		lease.Holder, lease.Expires = s.Holder, now.Add(catalog.LeaseTime).UTC()
-		if _, err = s.Vault.PutJSON(ctx, vault.Lease(run.Source), lease, vault.IfMatch(etag)); failure.KindOf(err) != failure.Conflict {
-			return err == nil, err
-		}
-	}
-	return false, err
+// lease is what a run of these steps holds its source with.
+func (s *Steps) lease(run events.Run) catalog.Lease {
+	return catalog.Lease{Run: run.ID, Holder: s.Holder}
 }
 
 // retake takes the source for a run that has begun and has no lease: one that was stopped gave it back, and goes on. A run

@@ -210,7 +210,7 @@ func (s *Steps) keepLease(ctx context.Context, r events.Request) (working contex
 }
 
 func (s *Steps) keep(ctx context.Context, run events.Run) (working context.Context, stop func()) {
-	return s.catalog().Keep(ctx, run.Source, catalog.Lease{Run: run.ID, Holder: s.Holder}, s.Now)
+	return s.catalog().Keep(ctx, run.Source, s.lease(run), s.Now)
 }
 
 // release gives the source back.
