@@ -16,7 +16,10 @@ import (
 func killed(t *testing.T) (*place, summary) {
 	t.Helper()
 	b := newBig(t)
-	p, _, _ := b.disturb(t, b.typical(t)/2, func(_ *place, cmd *exec.Cmd) { _ = cmd.Process.Kill() })
+	p, _, _ := b.disturb(t, b.typical(t)/2, func(p *place, cmd *exec.Cmd) {
+		p.begun()
+		_ = cmd.Process.Kill()
+	})
 	all := p.list()
 	if len(all) != 1 || all[0].Status != "in progress" {
 		t.Fatalf("%+v", all)

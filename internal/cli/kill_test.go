@@ -180,11 +180,26 @@ func (b big) disturb(t *testing.T, wait time.Duration, how func(*place, *exec.Cm
 	}
 }
 
+// begun waits until the place's run has a record, which a busy machine may take long for.
+func (p *place) begun() {
+	p.Helper()
+	for range 3000 {
+		if names, _ := filepath.Glob(p.path(records)); len(names) > 0 {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	p.Fatal("the run made no record")
+}
+
+// records is where the place's vault keeps the records of its backups.
+const records = "vault/buckets/vault/catalog/backups/photos/*.json"
+
 // closed reports whether a record says that its backup is complete. It looks at the vault's files, since nobody but
 // the run may have touched them yet.
 func (p *place) closed() bool {
 	p.Helper()
-	names, err := filepath.Glob(p.path("vault/buckets/vault/catalog/backups/photos/*.json"))
+	names, err := filepath.Glob(p.path(records))
 	if err != nil {
 		p.Fatal(err)
 	}
@@ -372,7 +387,10 @@ func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	heavy(t)
 	b := newBig(t)
-	p, reads, cmd := b.disturb(t, b.typical(t)/2, func(_ *place, cmd *exec.Cmd) { _ = cmd.Process.Signal(os.Interrupt) })
+	p, reads, cmd := b.disturb(t, b.typical(t)/2, func(p *place, cmd *exec.Cmd) {
+		p.begun()
+		_ = cmd.Process.Signal(os.Interrupt)
+	})
 	said := cmd.Stderr.(*bytes.Buffer).String()
 	result{T: t, args: []string{"backup"}, code: cmd.ProcessState.ExitCode(), err: said}.
 		complains(130, "the same command goes on where it stopped")

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"syscall"
@@ -87,12 +88,23 @@ func (b guarded) diskError(err error, need int64) error {
 	return err
 }
 
+// drain reads the rest of a body that a refused request still sends. Left unread, fasthttp v1.73.0 takes it for the next
+// request and closes the connection, and the client sees a reset instead of the answer.
+func drain(body io.Reader) {
+	if body != nil {
+		_, _ = io.Copy(io.Discard, body)
+	}
+}
+
 func (b guarded) CreateBucket(ctx context.Context, in *s3.CreateBucketInput, acl []byte) error {
 	return b.diskError(b.Backend.CreateBucket(ctx, in, acl), 0)
 }
 
 func (b guarded) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3response.PutObjectOutput, error) {
 	out, err := b.Backend.PutObject(ctx, in)
+	if err != nil {
+		drain(in.Body)
+	}
 	return out, b.diskError(err, aws.ToInt64(in.ContentLength))
 }
 
@@ -110,6 +122,9 @@ func (b guarded) CreateMultipartUpload(ctx context.Context, in s3response.Create
 
 func (b guarded) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
 	out, err := b.Backend.UploadPart(ctx, in)
+	if err != nil {
+		drain(in.Body)
+	}
 	return out, b.diskError(err, aws.ToInt64(in.ContentLength))
 }
 

@@ -182,6 +182,23 @@ func TestConditionalWrites(t *testing.T) {
 	}
 }
 
+func TestRefusedBeforeItsBodyIsRead(t *testing.T) {
+	_, client := withBucket(t, t.TempDir())
+	large, key := make([]byte, 6<<20), aws.String("large")
+	put(t, client, *key, "here already")
+	once := func(o *s3.Options) { o.Retryer = aws.NopRetryer{} }
+	for range 50 {
+		_, err := client.PutObject(t.Context(), &s3.PutObjectInput{
+			Bucket: &bucket, Key: key, Body: bytes.NewReader(large), IfNoneMatch: aws.String("*"),
+		}, once)
+		wantCode(t, err, "PreconditionFailed")
+		_, err = client.UploadPart(t.Context(), &s3.UploadPartInput{
+			Bucket: &bucket, Key: key, Body: bytes.NewReader(large), UploadId: aws.String("none"), PartNumber: aws.Int32(1),
+		}, once)
+		wantCode(t, err, "NoSuchUpload")
+	}
+}
+
 func TestOneCreatorWins(t *testing.T) {
 	_, client := withBucket(t, t.TempDir())
 	errs := make([]error, 16)
