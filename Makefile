@@ -61,7 +61,7 @@ test-infra: ## what the stack promises, and the workflows' definitions
 	$(GO) -C infra test $(GOTESTFLAGS) ./...
 	$(ASL_VALIDATOR) --json-path workflow/backup.asl.json --json-path workflow/restore.asl.json
 
-test: ## all tests; GOTESTFLAGS="-race -short -shuffle=on" as CI has it first
+test: ## all tests, every sweep on the embedded server; GOTESTFLAGS="-race -short -shuffle=on" as CI has it first
 	$(GO) test $(GOTESTFLAGS) $(PACKAGES)
 
 bench: ## goals on a modelled store: five minutes, 8 GB of memory; BENCHFLAGS="-only i,iv" for some

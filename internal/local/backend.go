@@ -3,9 +3,11 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -41,6 +43,26 @@ func (m unmarked) RetrieveAttribute(f *os.File, bucket, object, attribute string
 		}
 	}
 	return m.MetadataStorer.RetrieveAttribute(f, bucket, object, attribute)
+}
+
+// tagged gives the files of a vault that was copied without their extended attributes (cp -r, tar) a tag of their size and
+// time. Without one a client could neither replace what it has read (If-Match), nor be kept from replacing what is there
+// (If-None-Match). Folders get none: that is how the library tells them from objects.
+type tagged struct{ meta.MetadataStorer }
+
+func (m tagged) RetrieveAttribute(f *os.File, bucket, object, attribute string) ([]byte, error) {
+	value, err := m.MetadataStorer.RetrieveAttribute(f, bucket, object, attribute)
+	if attribute != "etag" || !errors.Is(err, meta.ErrNoSuchKey) {
+		return value, err
+	}
+	info, gone := os.Stat(filepath.Join(bucket, object))
+	if f != nil {
+		info, gone = f.Stat()
+	}
+	if gone != nil || !info.Mode().IsRegular() {
+		return value, err
+	}
+	return fmt.Appendf(nil, "%016x%016x", info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // errFull answers every write that a full disk or quota stops. Clients repeat a 500 for a while; this they don't.

@@ -76,7 +76,7 @@ func openStore(v layout) (*posix.Posix, error) {
 	if err := repair(v, storer); err != nil {
 		return nil, err
 	}
-	return posix.New(v.buckets(), partChecksums{unmarked{storer}}, opts)
+	return posix.New(v.buckets(), partChecksums{unmarked{tagged{storer}}}, opts)
 }
 
 // listen starts serving on a port of 127.0.0.1 and returns host:port. Where that port is taken, or 0, it takes a free one.

@@ -296,7 +296,7 @@ func TestScenarios(t *testing.T) {
 			w.routes["a.example.com/hunter2.zip"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		}, asked: 1, passing: true},
 		{name: "the time is over", why: "no answer in time", prepare: func(w *world) {
-			w.rules.Timeout = 500 * time.Millisecond
+			w.rules.Timeout = 2 * time.Second
 			w.routes["a.example.com/hunter2.zip"] = func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 		}, asked: 1, passing: true},
 		{name: "a header without end", why: "the server does not speak HTTP as it should", prepare: func(w *world) {

@@ -173,7 +173,7 @@ const testPart = vault.MinPart + 70_000
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, store: vaulttest.New(t), fake: newFake()}
+	w := &world{t: t, store: vaulttest.Any(t), fake: newFake()}
 	w.Packer = &Packer{Vault: w.store.Vault, Source: "photos", Backup: "20261121T120000Z-aaaaaa", Open: w.fake.Open, part: testPart}
 	return w
 }

@@ -44,7 +44,7 @@ type bucket struct {
 
 func newBucket(t *testing.T) *bucket {
 	t.Helper()
-	b := &bucket{t: t, store: vaulttest.New(t), seeds: map[string]uint64{}, sizes: map[string]int64{}}
+	b := &bucket{t: t, store: vaulttest.Any(t), seeds: map[string]uint64{}, sizes: map[string]int64{}}
 	b.name = b.store.Bucket() + "-source"
 	if _, err := b.store.Client.CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: &b.name}); err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ type world struct {
 
 func newWorld(t *testing.T, sizes ...int64) *world {
 	t.Helper()
-	w := &world{Store: vaulttest.New(t), t: t, data: map[string][]byte{}}
+	w := &world{Store: vaulttest.Any(t), t: t, data: map[string][]byte{}}
 	for i, size := range sizes {
 		w.add(uint64(i), size)
 	}

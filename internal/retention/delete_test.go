@@ -81,7 +81,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, Store: vaulttest.New(t), links: &links{}, fixture: fixtures()}
+	w := &world{t: t, Store: vaulttest.Any(t), links: &links{}, fixture: fixtures()}
 	w.records = maps.Clone(w.records)
 	w.catalog = catalog.New(w.Vault)
 	for key, data := range w.objects {

@@ -168,7 +168,7 @@ func TestSweepWaits(t *testing.T) {
 	stray := strings.Repeat("a", 32)
 	id := archivetest.ID("dddddd")
 	record := func(w *world, status backup.Status) error {
-		return w.catalog.Create(t.Context(), catalog.Record{ID: id, Source: "photos", Status: status, Started: archivetest.Noon})
+		return w.catalog.Create(t.Context(), catalog.Record{ID: id, Source: "photos", Status: status, Started: time.Now()})
 	}
 	put := func(w *world, key vault.Key, text string) error {
 		_, err := w.Put(t.Context(), key, []byte(text), vault.Always())

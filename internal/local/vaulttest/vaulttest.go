@@ -1,6 +1,7 @@
 // Package vaulttest gives tests a vault on the embedded server, and a transport that fails where a test says so.
 //
-// One server serves all tests of a package, each in a bucket of its own. Only tests import it.
+// One server serves all tests of a package, each in a bucket of its own. Sweeps that make hundreds of vaults can have
+// them on the modelled store instead. Only tests import it.
 package vaulttest
 
 import (
@@ -19,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"lifeboat/internal/local"
+	"lifeboat/internal/s3model"
 	"lifeboat/internal/secret"
 	"lifeboat/internal/vault"
 )
@@ -52,7 +54,7 @@ type Hook func(r *http.Request, next http.RoundTripper) (*http.Response, error)
 type Store struct {
 	*vault.Vault
 	Client *s3.Client
-	Folder string // where the objects lie as plain files
+	Folder string // where the objects lie as plain files; "" on the modelled store
 
 	mutex sync.Mutex
 	hook  Hook
@@ -63,11 +65,34 @@ type Store struct {
 func New(t testing.TB) *Store {
 	t.Helper()
 	server, bucket := attach(t)
-	s := &Store{next: server.HTTPClient().Transport, Folder: filepath.Join(shared.folder, "buckets", bucket)}
 	access, key := server.Credentials()
-	client, err := vault.Connect(t.Context(), vault.Store{
-		Endpoint: server.URL(), Region: server.Region(), AccessKey: secret.New(access), SecretKey: key, HTTP: &http.Client{Transport: s},
+	s := &Store{next: server.HTTPClient().Transport, Folder: filepath.Join(shared.folder, "buckets", bucket)}
+	s.connect(t, bucket, vault.Store{Endpoint: server.URL(), Region: server.Region(), AccessKey: secret.New(access), SecretKey: key})
+	return s
+}
+
+// modelVariable makes Any choose the modelled store.
+const modelVariable = "LIFEBOAT_TEST_MODEL"
+
+// Any returns an empty vault for a test that speaks nothing but S3: New's, or with LIFEBOAT_TEST_MODEL=1 one on the
+// modelled store (internal/s3model, which its own tests hold against the server), at a third of the cost.
+func Any(t testing.TB) *Store {
+	t.Helper()
+	if os.Getenv(modelVariable) == "" {
+		return New(t)
+	}
+	s := &Store{next: InProcess(s3model.New(s3model.Options{}))}
+	s.connect(t, "test", vault.Store{
+		Endpoint: "http://store.test", Region: "us-east-1", AccessKey: secret.New("test"), SecretKey: secret.New("test"),
 	})
+	return s
+}
+
+// connect makes the bucket through the store's own transport.
+func (s *Store) connect(t testing.TB, bucket string, store vault.Store) {
+	t.Helper()
+	store.HTTP = &http.Client{Transport: s}
+	client, err := vault.Connect(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +100,6 @@ func New(t testing.TB) *Store {
 	if err := s.CreateBucket(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 func attach(t testing.TB) (*local.Server, string) {
