@@ -3,32 +3,15 @@ package datasource_test
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/datasource"
+	"lifeboat/internal/datasource/stranger"
 	"lifeboat/internal/failure"
 )
-
-// asStranger runs the rest of the test with the rights of a user who owns nothing, even when root runs it.
-func asStranger(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return // the modes of the files do it
-	}
-	runtime.LockOSThread()
-	if _, err := unix.SetfsuidRetUid(65534); err != nil {
-		t.Skipf("can't become another user: %v", err)
-	}
-	t.Cleanup(func() {
-		_, _ = unix.SetfsuidRetUid(0)
-		runtime.UnlockOSThread()
-	})
-}
 
 func TestDenied(t *testing.T) {
 	parent, err := os.MkdirTemp("", "denied")
@@ -48,7 +31,7 @@ func TestDenied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	asStranger(t)
+	stranger.Become(t)
 	source := datasource.NewFolder(folder, nil)
 	objects, skipped, err := list(t, source)
 	if diff := cmp.Diff([]string{"z"}, keys(objects)); diff != "" || err != nil {

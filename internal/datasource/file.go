@@ -63,8 +63,7 @@ func (f *Folder) faultOf(key string, err error) error {
 		return failure.New(failure.Denied, "%q in %s may not be read", key, f.Describe()).
 			WithHint("give the user that runs lifeboat the right to read the file")
 	}
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err // it holds the stranger's name, unescaped
 	}
 	if kind := kindOf(err); kind != failure.Internal {
@@ -84,8 +83,7 @@ type content struct {
 // Read implements io.Reader; errors keep the stranger's name escaped.
 func (c *content) Read(p []byte) (int, error) {
 	n, err := c.file.Read(p)
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		err = c.folder.faultOf(c.key, err)
 	}
 	return n, err

@@ -205,8 +205,7 @@ func (w *walk) trouble(key string, err error) bool {
 	case errors.Is(err, fs.ErrPermission):
 		return w.skip(key, "it may not be read: permission denied")
 	}
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err // the path is in the key already
 	}
 	return w.skip(key, "it can't be read: "+err.Error())

@@ -64,8 +64,7 @@ func skipped(n int64, err error) error {
 // Skip implements app.Skipper.
 func (c *content) Skip(_ context.Context, n int64) error {
 	_, err := c.file.Seek(n, io.SeekStart)
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if _, ok := errors.AsType[*fs.PathError](err); ok {
 		err = c.folder.faultOf(c.key, err)
 	}
 	return err

@@ -36,6 +36,7 @@ func (d *download) persist(work context.Context, progress func() int64, do func(
 		if tries == maxTries || pause > maxWait {
 			return trouble.error
 		}
+		d.o.Again(trouble.error, pause)
 		if err := d.o.Sleep(work, pause); err != nil {
 			return failure.New(failure.Canceled, "wait for %s: %w", d.host, err)
 		}
@@ -43,12 +44,10 @@ func (d *download) persist(work context.Context, progress func() int64, do func(
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	}
 }

@@ -6,7 +6,7 @@
 // is all that is held in memory.
 //
 // What was refused leaves nothing behind. What was stopped by a deadline or by the network keeps the parts that the
-// store has: the State names their upload. Abandon gives up both.
+// store has: the State names their upload. What nobody goes on with is deleted by internal/retention.
 //
 // It reaches servers through internal/netguard only, and stores one object, the one at the key that it is given.
 package fetch
@@ -34,10 +34,11 @@ type State struct {
 // Options are what a fetch needs beside the address. Only Guard must be set.
 type Options struct {
 	Guard    *netguard.Client
-	MaxBytes int64                    // of the file; 0, or more than Most: Most
-	MaxTime  time.Duration            // of the whole fetch, over all calls; 0: 24 h
-	Margin   time.Duration            // before the deadline of ctx at which a call stops; 0: 30 s
-	Progress func(items, bytes int64) // is told what has arrived; what has to come twice counts twice; may be nil
+	MaxBytes int64                                // of the file; 0, or more than Most: Most
+	MaxTime  time.Duration                        // of the whole fetch, over all calls; 0: 24 h
+	Margin   time.Duration                        // before the deadline of ctx at which a call stops; 0: 30 s
+	Progress func(items, bytes int64)             // is told what has arrived; what has to come twice counts twice; may be nil
+	Again    func(why error, pause time.Duration) // is told of each try that comes to nothing and is made again; may be nil
 	Now      func() time.Time
 	Sleep    func(ctx context.Context, d time.Duration) error // nil: really
 }
@@ -54,6 +55,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
+	}
+	if o.Again == nil {
+		o.Again = func(error, time.Duration) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -113,14 +117,6 @@ func into(ctx context.Context, v *vault.Vault, key vault.Key, address string, o 
 		return d.begin(ctx, work)
 	}
 	return d.goOn(ctx, work, s)
-}
-
-// Abandon gives up what was fetched to key, complete or not.
-func Abandon(ctx context.Context, v *vault.Vault, key vault.Key) error {
-	if err := v.AbortAll(ctx, key); err != nil {
-		return err
-	}
-	return v.Delete(ctx, key)
 }
 
 // cleanUpTime bounds what is done after a cancellation.

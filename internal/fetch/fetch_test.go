@@ -319,7 +319,7 @@ func TestServers(t *testing.T) {
 		"such a redirect in the middle": {serve: inTurn(good, cut(part+9, good), status(302, "Location", "https://169.254.169.254/hunter2")), kind: failure.Denied, asked: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := vaulttest.New(t)
+			v := vaulttest.Any(t)
 			o := newOrigin(t, test.serve)
 			s, err := fetchAll(t, v, o, fetch.State{}, nil)
 			switch {
@@ -335,7 +335,7 @@ func TestServers(t *testing.T) {
 			case strings.Contains(err.Error()+failure.HintOf(err), "hunter2"):
 				t.Errorf("the error tells a secret: %v", err)
 			case test.kind == failure.Transient && s.Upload != "": // another call may go on
-				if err := fetch.Abandon(t.Context(), v.Vault, key); err != nil {
+				if err := v.AbortAll(t.Context(), key); err != nil {
 					t.Error(err)
 				}
 				fallthrough

@@ -1,20 +1,16 @@
 package foreign
 
 import (
-	"context"
 	"encoding/hex"
-	"io"
 	"iter"
-	"sort"
+	"slices"
+	"strings"
 
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 )
 
-const (
-	stored   = 0 // the methods of a ZIP
-	deflated = 8
-)
+const deflated = 8 // a method of a ZIP
 
 // Entries yields what the archive holds, in the order of its bytes, under the paths that its kind has for them.
 //
@@ -61,38 +57,10 @@ type Spot struct {
 
 // Locate returns where an entry's bytes lie: NotFound where there is none.
 func (a *Archive) Locate(path string) (Spot, error) {
-	i, ok := a.find(path)
-	if !ok {
-		return Spot{}, a.absent(path)
+	at, found := slices.BinarySearchFunc(a.paths, path, func(i int32, path string) int { return strings.Compare(a.items[i].path, path) })
+	if !found {
+		return Spot{}, failure.New(failure.NotFound, "%s holds no entry %q", a.name, path)
 	}
-	e := &a.report.Entries[i.entry]
+	e := &a.report.Entries[a.items[a.paths[at]].entry]
 	return Spot{Offset: e.Data, Stored: e.Stored, Deflated: e.Method == deflated}, nil
-}
-
-// find returns the item of a path.
-func (a *Archive) find(path string) (item, bool) {
-	at := sort.Search(len(a.paths), func(k int) bool { return a.items[a.paths[k]].path >= path })
-	if at == len(a.paths) || a.items[a.paths[at]].path != path {
-		return item{}, false
-	}
-	return a.items[a.paths[at]], true
-}
-
-// Open opens the content of an entry: NotFound where there is none. It ends with a Corrupt error instead of io.EOF where
-// size, CRC-32 or, after Check, SHA-256 are not those of the archive.
-func (a *Archive) Open(ctx context.Context, path string) (io.ReadCloser, error) {
-	i, ok := a.find(path)
-	if !ok {
-		return nil, a.absent(path)
-	}
-	return a.report.Open(ctx, i.entry)
-}
-
-// Stored reads a range of the archive as it lies there. It is safe for concurrent use as far as the archive's
-// io.ReaderAt is.
-func (a *Archive) Stored(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-	if offset < 0 || length < 0 || offset > a.size-length {
-		return nil, failure.New(failure.Corrupt, "%s ends before byte %d", a.name, offset+length)
-	}
-	return io.NopCloser(stoppable{ctx, io.NewSectionReader(a.source, offset, length)}), nil
 }

@@ -22,7 +22,6 @@ import (
 	"strings"
 
 	"lifeboat/internal/app"
-	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/zipcheck"
 )
@@ -30,7 +29,7 @@ import (
 // limits are those of somebody who waits for it, with a whole machine.
 var limits = zipcheck.Limits{Entries: 1_000_000, Names: 128 << 20}
 
-// Archive is a ZIP of another program. It needs no closing. Only Stored is safe for concurrent use.
+// Archive is a ZIP of another program. It needs no closing.
 type Archive struct {
 	Kind string // "zipline", "linkding", "squidex", "labii", or ""
 	Why  string // one sentence: what the kind was recognised by, or why there is none; holds a stranger's names
@@ -39,14 +38,13 @@ type Archive struct {
 	// Findings are what is odd about the archive as one of its kind; complete after Check.
 	Findings []app.Finding
 
-	name    string
-	source  io.ReaderAt
-	size    int64
-	report  *zipcheck.Report
-	items   []item  // in the order of the archive's bytes
-	paths   []int32 // items in the order of their paths
-	export  int     // of Zipline: the entry that is the export
-	checked bool
+	name   string
+	source io.ReaderAt
+	size   int64
+	report *zipcheck.Report
+	items  []item  // in the order of the archive's bytes
+	paths  []int32 // items in the order of their paths
+	export int     // of Zipline: the entry that is the export
 }
 
 // item is one entry as its kind has it.
@@ -178,12 +176,6 @@ func (a *Archive) arrange(items []item) bool {
 // Report is what the check of the ZIP found: structure and names after Open, contents after Check. Don't change it.
 func (a *Archive) Report() *zipcheck.Report { return a.report }
 
-// Len returns how many entries Entries yields.
-func (a *Archive) Len() int { return len(a.items) }
-
-// Bytes returns how many bytes the contents have together.
-func (a *Archive) Bytes() int64 { return a.report.Bytes }
-
 // Check reads every byte of the archive against its CRC-32, then as its kind's own reader does. progress gets what
 // the first of these reads. Corrupt: bytes are not what the archive says, or linkding has left it broken. After it,
 // Entries have their SHA-256, and Facts and Findings are complete; an archive that is laid out as linkding's but has
@@ -216,33 +208,19 @@ func (a *Archive) CheckFrom(ctx context.Context, at *zipcheck.Position, progress
 	if err != nil {
 		return reading(a.name, err)
 	}
-	a.checked = true
 	return nil
 }
 
 // Digest returns the SHA-256, in hex, of the list of entries as the ZIP has them: names, sizes, CRC-32s. Equal archives
 // have equal digests, before and after Check; that of two different ones can be made equal on purpose, so it names an
-// archive and proves nothing. Contents proves it.
-func (a *Archive) Digest() string { return a.digest(false) }
-
-// Contents returns the SHA-256, in hex, of the list of entries with the SHA-256 of every content; false before Check.
-func (a *Archive) Contents() (digest string, ok bool) {
-	if !a.checked {
-		return "", false
-	}
-	return a.digest(true), true
-}
-
-func (a *Archive) digest(contents bool) string {
+// archive and proves nothing.
+func (a *Archive) Digest() string {
 	h := sha256.New()
 	for i := range a.report.Entries {
 		e := &a.report.Entries[i]
 		text(h, e.Name)
 		number(h, uint64(e.Size))
 		number(h, uint64(e.CRC32))
-		if sum, ok := a.report.SHA256(i); ok && contents {
-			_, _ = h.Write(sum[:])
-		}
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -266,28 +244,10 @@ func (a *Archive) pretends() bool {
 	})
 }
 
-func (a *Archive) note(kind, item, message string) {
-	a.Findings = append(a.Findings, app.Finding{Severity: app.Note, Kind: kind, Item: item, Message: message})
+func (a *Archive) note(kind, message string) {
+	a.Findings = append(a.Findings, app.Finding{Severity: app.Note, Kind: kind, Message: message})
 }
 
 func (a *Archive) problem(kind, item, message string) {
 	a.Findings = append(a.Findings, app.Finding{Severity: app.Problem, Kind: kind, Item: item, Message: message})
-}
-
-// stoppable ends a long read when nobody wants it any more.
-type stoppable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
-}
-
-// absent is the error of an entry that is not there.
-func (a *Archive) absent(path string) error {
-	return failure.New(failure.NotFound, "%s holds no entry %q", a.name, path)
 }

@@ -78,6 +78,6 @@ func (a *Archive) openLabii(context.Context) error {
 	a.Kind = "labii"
 	a.Why = fmt.Sprintf("it is a backup of Labii's organization %s: %d versions of records, %d files", l.organization, l.versions, l.files)
 	a.Facts = app.Facts{Application: "Labii", Counts: map[string]int64{"versions": l.versions, "files": l.files}, Secrets: true}
-	a.note("no-tables", "", "a backup of Labii holds no tables, columns, projects and people: they have to come from Labii's export")
+	a.note("no-tables", "a backup of Labii holds no tables, columns, projects and people: they have to come from Labii's export")
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/zipcheck"
 )
@@ -116,7 +117,7 @@ func (a *Archive) bare(ctx context.Context) error {
 	if !strings.HasPrefix(strings.TrimLeft(string(begin), " \t\r\n"), "{") {
 		return nil
 	}
-	e, err := scanExport(stoppable{ctx, io.NewSectionReader(a.source, 0, min(a.size, maxScanned))}, false)
+	e, err := scanExport(app.Stoppable(ctx, io.NewSectionReader(a.source, 0, min(a.size, maxScanned))), false)
 	switch {
 	case errors.Is(err, errNoExport):
 		return nil

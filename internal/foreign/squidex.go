@@ -106,7 +106,7 @@ func (a *Archive) checkSquidex() {
 		}
 	}
 	for _, path := range []string{squidexSettings, squidexUsers} {
-		if _, ok := a.find(path); !ok {
+		if _, err := a.Locate(path); err != nil {
 			a.problem("missing", path, "Squidex writes it last and will not restore a backup without it: make the backup again")
 		}
 	}

@@ -157,7 +157,7 @@ func (a *Archive) takeZipline(root string, entry int, e export) {
 		a.problem("no-objects", uploads, "the archive holds an export of Zipline and none of its files: they must lie beside it, or in a folder uploads")
 	}
 	if others > 0 {
-		a.note("other-files", "", fmt.Sprintf("%s of the archive belong neither to the export nor to the datasource: they are not replayed", plain.Count(int64(others), "file")))
+		a.note("other-files", fmt.Sprintf("%s of the archive belong neither to the export nor to the datasource: they are not replayed", plain.Count(int64(others), "file")))
 	}
 }
 

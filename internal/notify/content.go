@@ -140,7 +140,7 @@ func fullTime(t time.Time, z *time.Location) string {
 func (m Message) content() content {
 	r := m.Record
 	c := content{
-		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(), Problems: problems(r.Problems),
+		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(),
 		Rows: m.rows(), Commands: m.commands(), Why: m.why(), ID: string(r.ID), Sort: "run", Program: "lifeboat " + plain.Short(m.Version, 40),
 	}
 	if r.Status.Good() {
@@ -154,13 +154,28 @@ func (m Message) content() content {
 	if r.Failure != nil {
 		c.Hint = plain.Short(r.Failure.Hint, maxSentence)
 	}
-	if rest := max(r.ProblemsTotal, len(r.Problems)) - len(c.Problems); rest > 0 {
-		c.More = fmt.Sprintf("%s more: lifeboat show %s", plain.Number(int64(rest)), r.ID)
-	}
-	if n := max(r.NotesTotal, len(r.Notes)); n > 0 {
-		c.Notes = fmt.Sprintf("%s, nothing to do about: lifeboat show %s", plain.Count(int64(n), "note"), r.ID)
-	}
+	c.found(r.Problems, max(r.ProblemsTotal, len(r.Problems)), max(r.NotesTotal, len(r.Notes)), "nothing to do about", "lifeboat show "+string(r.ID))
 	return c
+}
+
+// found says how many problems and notes there are, and the first problems; about says what the notes are about, and see
+// is the command that shows all of them.
+func (c *content) found(first []app.Finding, problems, notes int, about, see string) {
+	for _, f := range first[:min(len(first), maxProblems)] {
+		c.Problems = append(c.Problems, problem{plain.Short(f.Kind, 40), plain.Short(f.Item, maxName), plain.Short(f.Message, maxSentence)})
+	}
+	c.More = further(problems-len(c.Problems), see)
+	if notes > 0 {
+		c.Notes = fmt.Sprintf("%s, %s: %s", plain.Count(int64(notes), "note"), about, see)
+	}
+}
+
+// further says that there are n more, and what shows them; "" where there are none.
+func further(n int, see string) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s more: %s", plain.Number(int64(n)), see)
 }
 
 // lead is the first line: what, when, result.
@@ -223,14 +238,6 @@ func (m Message) lastGood() string {
 	return fmt.Sprintf("The newest good backup is that of %s, %s.", fullTime(started(*m.Previous), m.Zone), m.Previous.ID)
 }
 
-func problems(findings []app.Finding) []problem {
-	var list []problem
-	for _, f := range findings[:min(len(findings), maxProblems)] {
-		list = append(list, problem{plain.Short(f.Kind, 40), plain.Short(f.Item, maxName), plain.Short(f.Message, maxSentence)})
-	}
-	return list
-}
-
 func (m Message) rows() []row {
 	r := m.Record
 	var rows []row
@@ -290,8 +297,8 @@ func fileRows(r catalog.Record) []row {
 	for i, f := range files[:min(len(files), maxVolumes)] {
 		rows = append(rows, row{fmt.Sprintf("Volume %d", i+1), describe(f), ""})
 	}
-	if rest := len(files) - maxVolumes; rest > 0 {
-		rows = append(rows, row{"Volumes", fmt.Sprintf("%s more: lifeboat show %s", plain.Number(int64(rest)), r.ID), ""})
+	if more := further(len(files)-maxVolumes, "lifeboat show "+string(r.ID)); more != "" {
+		rows = append(rows, row{"Volumes", more, ""})
 	}
 	return rows
 }

@@ -2,8 +2,8 @@
 // most once as far as that can be had.
 //
 // Compose turns a Message (the record of a backup, the good one before it and a finished link) or a RestoreMessage (the
-// record of a restore) into a mail with a complete text part and an HTML part; the same letter gives the same bytes. A Sender carries it: SMTP, or a Folder of .eml
-// files. The Outbox keeps, in the vault at outbox/<run>/<message>-<recipient>.json, who sends what: a claim with a
+// record of a restore) into a mail with a complete text part and an HTML part; the same letter gives the same bytes. A
+// Sender carries it: SMTP, SES, a Webhook, or a Folder of .eml files. The Outbox keeps, in the vault at outbox/<run>/<message>-<recipient>.json, who sends what: a claim with a
 // lease, then the outcome. A crash between sending and noting that repeats the mail under the same Message-ID.
 //
 // A mail server that refuses never fails a run. The package gets finished URLs and knows nothing of how links work.

@@ -121,7 +121,7 @@ func restoreReason(r catalog.Restore, limit int) string {
 func (m RestoreMessage) content() content {
 	r := m.Record
 	c := content{
-		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(), Problems: problems(discreet(r.Problems)),
+		Subject: m.Subject(), Status: r.Status, Badge: badge(r.Status), Lead: m.lead(),
 		Tables: m.tables(), Rows: m.rows(), Commands: m.commands(), Why: m.why(),
 		ID: string(r.ID), Sort: "restore", Program: "lifeboat " + plain.Short(m.Version, 40),
 	}
@@ -133,12 +133,8 @@ func (m RestoreMessage) content() content {
 	if why := discreetly(r.Failure); why != nil {
 		c.Hint = plain.Short(why.Hint, maxSentence)
 	}
-	if rest := max(r.ProblemsTotal, len(r.Problems)) - len(c.Problems); rest > 0 {
-		c.More = fmt.Sprintf("%s more: lifeboat restores %s", plain.Number(int64(rest)), r.ID)
-	}
-	if n := max(r.NotesTotal, len(r.Notes)); n > 0 {
-		c.Notes = fmt.Sprintf("%s, of what was renamed, left out or tolerated: lifeboat restores %s", plain.Count(int64(n), "note"), r.ID)
-	}
+	c.found(discreet(r.Problems), max(r.ProblemsTotal, len(r.Problems)), max(r.NotesTotal, len(r.Notes)),
+		"of what was renamed, left out or tolerated", see(r))
 	return c
 }
 
@@ -246,7 +242,7 @@ func counts(r catalog.Restore) table {
 		}
 		t.Rows = append(t.Rows, row)
 	}
-	t.More = further(len(of)-maxCounts, r.ID)
+	t.More = further(len(of)-maxCounts, see(r))
 	return t
 }
 
@@ -274,7 +270,7 @@ func (m RestoreMessage) steps() table {
 			plain.Short(s.Step, 40), s.Began.In(zone(m.Zone)).Format("15:04:05"), plain.Duration(s.Took), did(s),
 		})
 	}
-	t.More = further(len(r.Steps)-len(shown), r.ID)
+	t.More = further(len(r.Steps)-len(shown), see(r))
 	return t
 }
 
@@ -295,12 +291,8 @@ func did(s catalog.StepLog) string {
 	return strings.Join(parts, ", ")
 }
 
-func further(n int, id backup.RestoreID) string {
-	if n <= 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s more: lifeboat restores %s", plain.Number(int64(n)), id)
-}
+// see is the command that shows all of a restore.
+func see(r catalog.Restore) string { return "lifeboat restores " + string(r.ID) }
 
 func (m RestoreMessage) rows() []row {
 	r := m.Record
@@ -354,7 +346,7 @@ func copied(p catalog.Put) string {
 }
 
 func (m RestoreMessage) commands() []command {
-	list := []command{{"See all of it", fmt.Sprintf("lifeboat restores %s", m.Record.ID)}}
+	list := []command{{"See all of it", see(m.Record)}}
 	if from := m.Record.From; from.File == "" && from.URL == "" {
 		list = append(list, command{"See the backup", fmt.Sprintf("lifeboat show %s", plain.Short(string(from.Backup), maxName))})
 	}

@@ -28,8 +28,9 @@ type SES struct {
 	configurationSet string
 }
 
-// NewSES returns the sender of an account and Region. The configuration set may be empty. It needs ses:SendEmail on the
-// sender's identity and on the configuration set.
+// NewSES returns the sender of an account and Region. The configuration set may be empty. It needs ses:SendEmail and
+// ses:SendRawEmail on the sender's identity and on the configuration set; and, while the account is in the sandbox, on the
+// identity of each recipient, too.
 func NewSES(config aws.Config, configurationSet string) *SES {
 	return &SES{sesv2.NewFromConfig(config), configurationSet}
 }
@@ -92,7 +93,7 @@ func sesKind(api smithy.APIError) (failure.Kind, string) {
 	case "AccountSuspendedException", "SendingPausedException":
 		return failure.Denied, "look at the reputation page of SES: the account or the configuration set may not send at the moment"
 	case "AccessDeniedException", "UnrecognizedClientException", "InvalidClientTokenId", "ExpiredTokenException":
-		return failure.Denied, "deploy again: the function's role must allow ses:SendEmail on the sender's identity and the configuration set"
+		return failure.Denied, "the role must allow ses:SendEmail and ses:SendRawEmail on the configuration set and on identity/*: in the sandbox SES asks about the recipient's identity, too. The stack's role does; deploy again where it is older"
 	case "NotFoundException":
 		return failure.NotFound, "deploy again: the configuration set or the sender's identity is not there"
 	case "LimitExceededException":

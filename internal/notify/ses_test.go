@@ -89,6 +89,9 @@ func TestSESRefusals(t *testing.T) {
 		if failure.KindOf(err) != want.kind || strings.Contains(fmt.Sprint(err), "\u202e") {
 			t.Errorf("%s: %v (%v), want %v", code, err, failure.KindOf(err), want.kind)
 		}
+		if code == "AccessDeniedException" && !strings.Contains(failure.HintOf(err), "identity/*") { // not the sender's only: see the sandbox
+			t.Errorf("the hint is %q", failure.HintOf(err))
+		}
 	}
 }
 

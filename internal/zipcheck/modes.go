@@ -35,7 +35,10 @@ func (c *checker) judgeModes() {
 		if kind == symlinkType || e.hidden == symlinkType || !unix && e.attributes&dosReparse != 0 {
 			c.report.reject(Symlink, i, "it is a symbolic link")
 		}
-		if kind == specialType || e.hidden == specialType || !unix && e.attributes&dosVolume != 0 {
+		switch {
+		case e.piped():
+			c.report.add(Sanitize, Pipe, i, "its mode is that of the pipe that its content was read from: it is taken for a file")
+		case kind == specialType, e.hidden == specialType, !unix && e.attributes&dosVolume != 0:
 			c.report.reject(SpecialFile, i, "it is neither a file nor a folder")
 		}
 		folder := kind == directoryType || e.hidden == directoryType || kind == unknownType && e.attributes&dosFolder != 0 || !unix && e.attributes&dosFolder != 0
@@ -49,4 +52,14 @@ func (c *checker) judgeModes() {
 			c.report.add(Sanitize, SetID, i, "its set-id bits are dropped")
 		}
 	}
+}
+
+// anonymousPipe is the mode of the pipes that a shell makes on Linux.
+const anonymousPipe = 0o010600
+
+// piped reports whether the entry is what Info-ZIP's zip makes of its standard input: it calls it "-" and notes the mode
+// of the pipe that it reads, though it holds the content. Every other pipe, and this one if anything else in its headers
+// gives it a type, is one that somebody may want to have made where it is unpacked.
+func (e *Entry) piped() bool {
+	return e.Name == "-" && e.madeBy == unixHost && e.attributes == anonymousPipe<<16 && e.hidden == unknownType
 }

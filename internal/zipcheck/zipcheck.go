@@ -48,6 +48,7 @@ const (
 	NonUTF8       Word = "non-utf8"        // a name is decoded as code page 437, or by its Unicode extra field
 	Prefix        Word = "prefix"          // bytes before the first entry
 	SetID         Word = "setid"           // mode bits are dropped
+	Pipe          Word = "pipe"            // zip's standard input, with the mode of a pipe: taken for a file
 	WinReserved   Word = "win-reserved"    // a device on Windows: renamed there
 	Colon         Word = "colon"           // renamed on Windows
 	TrailDotSpace Word = "trail-dot-space" // renamed on Windows

@@ -3,32 +3,15 @@ package files_test
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"golang.org/x/sys/unix"
 
 	"lifeboat/internal/app/files"
 	"lifeboat/internal/backup"
+	"lifeboat/internal/datasource/stranger"
 	"lifeboat/internal/failure"
 )
-
-// asStranger runs the rest of the test with the rights of a user who owns nothing, even when root runs it.
-func asStranger(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return // the modes of the files do it
-	}
-	runtime.LockOSThread()
-	if _, err := unix.SetfsuidRetUid(65534); err != nil {
-		t.Skipf("can't become another user: %v", err)
-	}
-	t.Cleanup(func() {
-		_, _ = unix.SetfsuidRetUid(0)
-		runtime.UnlockOSThread()
-	})
-}
 
 func TestDenied(t *testing.T) {
 	parent, err := os.MkdirTemp("", "denied")
@@ -46,7 +29,7 @@ func TestDenied(t *testing.T) {
 	for path, mode := range map[string]os.FileMode{parent: 0o755, filepath.Join(folder, "a"): 0, filepath.Join(folder, "closed"): 0, filepath.Join(folder, "shut"): 0o600} {
 		must(t, os.Chmod(path, mode))
 	}
-	asStranger(t)
+	stranger.Become(t)
 	s, _ := snapshot(t, files.Options{Path: folder})
 	if diff := cmp.Diff(map[string]int64{"files/z": 0, "files/closed/": -1, "files/shut/": -1}, s.sizes()); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)

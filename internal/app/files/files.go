@@ -33,7 +33,8 @@
 //
 //	problems  unreadable (a file or a folder that may not be read) bad-name (longer than a ZIP's names can be)
 //	          unmatched (an include pattern that nothing matches)
-//	notes     symlinks (one, with their count) special (sockets, pipes, devices; each of the first 100) empty
+//	notes     symlinks (one, with their count) special (sockets, pipes, devices; each of the first 100)
+//	          set-id (each of the first 100) empty
 //
 // What vanishes while the folder is listed is as if it had never been there.
 package files

@@ -146,6 +146,7 @@ func (w *walk) enter(parent *os.Root, p place) (kept bool, err error) {
 		return false, err
 	}
 	w.counts.Directories++
+	w.setID(strings.Join(p.name, "/"), info.Mode())
 	mode, modified := unixMode(info.Mode()), info.ModTime().UTC()
 	if kept && mode == usualMode {
 		return true, nil
@@ -187,6 +188,7 @@ func (w *walk) regular(root *os.Root, name []string) (kept bool, err error) {
 		}
 		file.Close()
 	}
+	w.setID(strings.Join(name, "/"), info.Mode())
 	o := datasource.StateOf("", info, w.began)
 	o.Mode = uint32(info.Mode().Perm())
 	return true, w.file(strings.Join(name, "/"), o)

@@ -46,7 +46,7 @@ func TestFolder(t *testing.T) {
 	if diff := cmp.Diff(want, s.sizes()); diff != "" {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"note special files/pipe", "note symlinks symlinks.jsonl"}, s.findings); diff != "" {
+	if diff := cmp.Diff([]string{"note set-id files/d/run.sh", "note special files/pipe", "note symlinks symlinks.jsonl"}, s.findings); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 	for path, mode := range map[string]uint32{"files/d/run.sh": 0o755, "files/a.txt": 0o644, "files/hollow/": 0o700} {
@@ -180,6 +180,40 @@ func TestManySpecialFiles(t *testing.T) {
 	}
 	s, _ := snapshot(t, files.Options{Path: folder})
 	if n := len(s.findings); n != 102 || s.findings[99] != "note special files/099" || s.messages[100] != "3 more sockets, pipes and devices are not in the backup" {
+		t.Errorf("%d: %v", n, s.messages[98:])
+	}
+}
+
+// TestSetID names what is in the backup without a bit that it has: of files, and of folders that are objects or not.
+func TestSetID(t *testing.T) {
+	folder := t.TempDir()
+	for name, mode := range map[string]os.FileMode{
+		"both": 0o711 | os.ModeSetuid | os.ModeSetgid, "out/left": 0o755 | os.ModeSetuid, "plain": 0o755, "shared/b": 0o755 | os.ModeSetgid,
+		"sticky": 0o755 | os.ModeSticky,
+	} {
+		must(t, os.Chmod(write(t, folder, name, ""), mode))
+	}
+	must(t, os.Mkdir(filepath.Join(folder, "hollow"), 0o755))
+	for name, mode := range map[string]os.FileMode{"hollow": 0o770, "out": 0o755, "shared": 0o755} {
+		must(t, os.Chmod(filepath.Join(folder, name), mode|os.ModeSetgid))
+	}
+	s, _ := snapshot(t, files.Options{Path: folder, Exclude: []string{"out"}})
+	want := []string{"note set-id files/both", "note set-id files/hollow/", "note set-id files/shared/b", "note set-id files/shared/"}
+	if diff := cmp.Diff(want, s.findings); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+	if mode := s.objects["files/both"].Mode; mode != 0o711 {
+		t.Errorf("mode %o", mode)
+	}
+	if s, _ := snapshot(t, files.Options{Path: folder, Include: []string{"shared/a*", "plain"}}); len(s.findings) != 1 { // the pattern without a match
+		t.Errorf("of what is not in the backup: %q", s.findings)
+	}
+
+	for i := range 103 {
+		must(t, os.Chmod(write(t, folder, fmt.Sprintf("many/%03d", i), ""), 0o755|os.ModeSetuid))
+	}
+	s, _ = snapshot(t, files.Options{Path: filepath.Join(folder, "many")})
+	if n := len(s.findings); n != 101 || s.findings[99] != "note set-id files/099" || !strings.HasPrefix(s.messages[100], "3 more") {
 		t.Errorf("%d: %v", n, s.messages[98:])
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
+	"io/fs"
 	"time"
 
 	"lifeboat/internal/app"
@@ -19,7 +20,7 @@ const (
 	symlinksPath = "symlinks.jsonl"
 	// maxPath is the longest name that an entry of a ZIP can have, in bytes.
 	maxPath = 65535
-	// maxSpecial is how many special files have a finding of their own.
+	// maxSpecial is how many special files have a finding of their own, and how many set-id bits.
 	maxSpecial = 100
 )
 
@@ -36,6 +37,7 @@ type listing struct {
 
 	counts  counts
 	special int
+	setIDs  int
 	left    int // things that were left out with a problem
 	links   bytes.Buffer
 	digest  hash.Hash
@@ -117,10 +119,27 @@ func (l *listing) irregular(name string) {
 	}
 }
 
+// setID is about a file or a folder that is in the backup without bits that nobody gets from an archive.
+func (l *listing) setID(name string, mode fs.FileMode) {
+	if mode&(fs.ModeSetuid|fs.ModeSetgid) == 0 {
+		return
+	}
+	item := Folder + Encode(name)
+	if mode.IsDir() {
+		item += "/"
+	}
+	if l.setIDs++; l.setIDs <= maxSpecial {
+		l.note("set-id", item, "is in the backup without its set-user-id or set-group-id bit: where it needs it, set it after a restore")
+	}
+}
+
 // conclude says what only the end of the list shows.
 func (l *listing) conclude(place string) {
 	if more := l.special - maxSpecial; more > 0 {
 		l.note("special", "", "%d more sockets, pipes and devices are not in the backup", more)
+	}
+	if more := l.setIDs - maxSpecial; more > 0 {
+		l.note("set-id", "", "%d more files and folders are in the backup without their set-id bits", more)
 	}
 	if l.counts.Symlinks > 0 {
 		l.note("symlinks", symlinksPath, "%d symbolic links are listed there with their targets; they were not followed", l.counts.Symlinks)

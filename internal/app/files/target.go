@@ -140,9 +140,9 @@ func (t *Target) list(ctx context.Context) iter.Seq2[app.Object, error] {
 	}
 	return func(yield func(app.Object, error) bool) {
 		for o, err := range all(ctx) {
-			var skipped *datasource.Skipped
+			skipped, unreadable := errors.AsType[*datasource.Skipped](err)
 			switch {
-			case errors.As(err, &skipped):
+			case unreadable:
 				o, err = app.Object{Key: skipped.Key, Size: odd}, nil
 			case err != nil && t.folder && failure.KindOf(err) == failure.NotFound:
 				return
@@ -239,9 +239,33 @@ func (f *forecast) item(i app.Item) {
 	case exists:
 		count.Skip++
 		f.found("exists", i.Path, "something else has its name in the target already: it is left as it is")
+	case f.blocked(name):
+		count.Skip++
+		f.found("exists", i.Path, "it can't be put there: a folder on its way is a file in the target, or a symbolic link that leads out of it")
 	default:
 		count.Create++
 	}
+}
+
+// blocked reports whether something on the way to a name can't be entered: a file, or a link that leads out of the folder.
+// A link within it is as good as a folder.
+func (f *forecast) blocked(name string) bool {
+	if f.root == nil {
+		return false
+	}
+	name = strings.TrimSuffix(name, "/")
+	for i := range min(len(name), 4096) { // a longer way would cost more time than it tells
+		if name[i] != '/' {
+			continue
+		}
+		if _, listed := f.there.get(name[:i]); !listed { // the list has all that is no folder
+			continue
+		}
+		if info, err := f.root.Stat(filepath.FromSlash(name[:i])); err != nil || !info.IsDir() {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *forecast) counts() []app.Count {

@@ -193,6 +193,25 @@ func TestFolderTargetTrouble(t *testing.T) {
 	equal(t, "blind", []string{"problem size files/cut", "problem size files/linked", "problem missing files/lost", "note unseen", "note extra"}, short(confirm(t, blind, s).Findings))
 }
 
+// TestTargetBlocked plans nothing below a link that leads out, or below a file; a link within the target is a folder.
+func TestTargetBlocked(t *testing.T) {
+	source := t.TempDir()
+	for _, name := range []string{"free/a", "in/a", "out/a", "deep/out/b/c", "taken/a"} {
+		write(t, source, name, "a")
+	}
+	folder, outside := t.TempDir(), t.TempDir()
+	for _, name := range []string{"deep", "real"} {
+		must(t, os.Mkdir(filepath.Join(folder, name), 0o755))
+	}
+	for name, to := range map[string]string{"out": outside, "deep/out": outside, "in": "real"} {
+		must(t, os.Symlink(to, filepath.Join(folder, name)))
+	}
+	write(t, folder, "taken", "a")
+	forecast := preflight(t, folderTarget(t, folder), save(t, files.Options{Path: source}))
+	equal(t, "plan", []string{"files 5 2 0 3"}, counts(forecast.Counts))
+	equal(t, "findings", []string{"note exists files/deep/out/b/c", "note exists files/out/a", "note exists files/taken/a"}, short(forecast.Findings))
+}
+
 // TestTargetNames keeps the spelling of the archive where a folder can't have a name, and where a path is none of ours.
 func TestTargetNames(t *testing.T) {
 	_, bucket := fakeBucket(t)

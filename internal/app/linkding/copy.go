@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 )
 
@@ -162,12 +163,10 @@ func (s *Source) lock(ctx context.Context, file *os.File) error {
 
 // wait lets others do something.
 func wait(ctx context.Context) error {
-	timer := time.NewTimer(20 * time.Millisecond)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
+	case <-time.After(20 * time.Millisecond):
 		return nil
 	}
 }
@@ -259,24 +258,11 @@ func (o *original) copyFiles(ctx context.Context, dir, to, suffix string) error 
 func copyFile(ctx context.Context, path string, from io.Reader) error {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err == nil {
-		_, err = io.Copy(file, stoppable{ctx, from})
+		_, err = io.Copy(file, app.Stoppable(ctx, from))
 		err = errors.Join(err, file.Close())
 	}
 	if err != nil {
 		return fmt.Errorf("copy linkding's database: %w", err)
 	}
 	return nil
-}
-
-// stoppable ends a long read when nobody wants it any more.
-type stoppable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
 }

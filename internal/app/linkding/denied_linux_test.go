@@ -3,30 +3,12 @@ package linkding
 import (
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"lifeboat/internal/datasource/stranger"
 	"lifeboat/internal/failure"
 )
-
-// asStranger runs the rest of the test with the rights of a user who owns nothing, even when root runs it.
-func asStranger(t *testing.T) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		return // the modes of the files do it
-	}
-	runtime.LockOSThread()
-	if _, err := unix.SetfsuidRetUid(65534); err != nil {
-		t.Skipf("can't become another user: %v", err)
-	}
-	t.Cleanup(func() {
-		_, _ = unix.SetfsuidRetUid(0)
-		runtime.UnlockOSThread()
-	})
-}
 
 // reachable makes every folder down to path one that strangers can enter.
 func reachable(t *testing.T, path string) {
@@ -66,7 +48,7 @@ func TestReadOnly(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			asStranger(t)
+			stranger.Become(t)
 			sink := &record{map[string][]byte{}, map[string]time.Time{}, map[string]bool{}, nil, nil}
 			_, err = source.Snapshot(t.Context(), everything, sink)
 			if err != nil {
@@ -99,7 +81,7 @@ func TestDenied(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			asStranger(t)
+			stranger.Become(t)
 			_, err = source.Snapshot(t.Context(), everything, nil)
 			refused(t, err, failure.Denied, name, "may not be read")
 		})

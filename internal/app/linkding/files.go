@@ -31,9 +31,9 @@ func (s *Source) files(ctx context.Context, m *match, sink app.Sink) error {
 
 func (s *Source) folder(ctx context.Context, name string, m *match, sink app.Sink) error {
 	for object, err := range s.folders[name].List(ctx) {
-		var skipped *datasource.Skipped
+		skipped, unreadable := errors.AsType[*datasource.Skipped](err)
 		switch {
-		case errors.As(err, &skipped):
+		case unreadable:
 			key := name + "/" + skipped.Key
 			m.claim(key)
 			sink.Found(problem("unreadable", key, "%q is not in the backup: %s", key, skipped.Reason))
@@ -77,7 +77,7 @@ func (s *Source) checkGzip(ctx context.Context, object app.Object, m *match) err
 		return err
 	}
 	defer file.Close()
-	whole, err := unpack(stoppable{ctx, file}, s.options.MaxInflated)
+	whole, err := unpack(app.Stoppable(ctx, file), s.options.MaxInflated)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

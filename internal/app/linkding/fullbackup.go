@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -25,19 +24,7 @@ type FullBackupOptions struct {
 	MaxInflated int64  // how much of one gzip asset is unpacked to see whether it is whole, bytes; 4 GiB
 }
 
-// Entry is one file of an archive.
-type Entry struct {
-	Path     string // db.sqlite3 or below assets/, favicons/ or previews/; safe to extract
-	Size     int64  // bytes
-	Modified time.Time
-	Mode     fs.FileMode // permission bits
-	CRC32    uint32
-	Secret   bool // holds passwords and tokens
-}
-
-// FullBackup is a checked archive of linkding's full_backup. It needs no closing and is safe for concurrent use as
-// far as its io.ReaderAt is. ZIP has no time zones: Modified is the local time of linkding's container, taken as UTC,
-// in steps of two seconds.
+// FullBackup is what a checked archive of linkding's full_backup holds.
 type FullBackup struct {
 	Facts    app.Facts     // of the database, as Snapshot returns them
 	Findings []app.Finding // rows without file, files without row, broken gzip, …, as Snapshot finds them
@@ -189,42 +176,6 @@ func (b *FullBackup) checkFile(ctx context.Context, f *zip.File, m *match, zippe
 	}
 	_, err = io.Copy(io.Discard, body)
 	return err
-}
-
-// Entries returns the files of the archive, in its order.
-func (b *FullBackup) Entries() []Entry {
-	entries := make([]Entry, len(b.files))
-	for i, f := range b.files {
-		entries[i] = Entry{
-			Path: f.Name, Size: int64(f.UncompressedSize64), Modified: f.Modified,
-			Mode: f.Mode().Perm(), CRC32: f.CRC32, Secret: f.Name == database,
-		}
-	}
-	return entries
-}
-
-// Restore hands every file to write, in the order of Entries. The body ends with a Corrupt error instead of io.EOF
-// where its bytes are not those of the archive's directory; then Restore ends with it, whatever write returns. What
-// write leaves unread is read all the same.
-func (b *FullBackup) Restore(ctx context.Context, write func(entry Entry, body io.Reader) error) error {
-	for i, entry := range b.Entries() {
-		body, err := open(ctx, b.files[i])
-		if err != nil {
-			return err
-		}
-		written := write(entry, body)
-		if written == nil {
-			_, written = io.Copy(io.Discard, body)
-		}
-		body.Close()
-		if body.damage != nil {
-			return body.damage
-		}
-		if written != nil {
-			return fmt.Errorf("restore %q: %w", entry.Path, written)
-		}
-	}
-	return nil
 }
 
 // member is an open file of an archive. archive/zip lets a CRC-32 of zero in the directory pass; member doesn't.

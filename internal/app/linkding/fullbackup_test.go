@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -101,24 +100,6 @@ func TestFullBackup(t *testing.T) {
 	if diff := cmp.Diff(want, short(full.Findings)); diff != "" || full.Facts.Counts["assets"] != 13 {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
-	if entry := full.Entries()[0]; entry.Path != database || !entry.Secret || entry.Mode != 0o644 || entry.Modified.Year() != 2026 || len(full.Entries()) != 13 {
-		t.Errorf("%d entries, the first is %+v", len(full.Entries()), entry)
-	}
-	got := map[string]string{}
-	err = full.Restore(t.Context(), func(entry Entry, body io.Reader) error {
-		content, err := io.ReadAll(body)
-		got[entry.Path] = string(content)
-		return err
-	})
-	for _, f := range files {
-		if f.name != "assets/" && got[f.name] != string(f.content) {
-			t.Errorf("%s differs", f.name)
-		}
-	}
-	stop := errors.New("no room")
-	if err != nil || !errors.Is(full.Restore(t.Context(), func(Entry, io.Reader) error { return stop }), stop) {
-		t.Errorf("%v", err)
-	}
 }
 
 // TestBadFullBackups are refused with the reason, the two bad outcomes of full_backup as damage.
@@ -202,26 +183,6 @@ var errDisk = errors.New("input/output error")
 type failing struct{}
 
 func (failing) ReadAt([]byte, int64) (int, error) { return 0, errDisk }
-
-// TestChangedUnderneath is about an archive whose bytes change after the check.
-func TestChangedUnderneath(t *testing.T) {
-	content := zipOf(t, file{database, databaseOf(t, modern(t))}, file{"assets/a", []byte("aaaa")})
-	full, err := openBytes(t, content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	content[300] ^= 1
-	for _, read := range []func(io.Reader) error{
-		func(io.Reader) error { return nil },
-		func(r io.Reader) error { _, err := io.Copy(io.Discard, r); return err },
-		func(r io.Reader) error { _, _ = io.Copy(io.Discard, r); return nil }, // a writer that hides it
-	} {
-		err := full.Restore(t.Context(), func(_ Entry, body io.Reader) error { return read(body) })
-		if failure.KindOf(err) != failure.Corrupt {
-			t.Errorf("%v", err)
-		}
-	}
-}
 
 // FuzzRecognise opens arbitrary bytes, as a ZIP and as the database of one: no panic, and nothing bad passes.
 func FuzzRecognise(f *testing.F) {

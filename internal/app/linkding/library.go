@@ -20,6 +20,8 @@ type library struct {
 	unfinished int64               // assets that are pending or have failed: they have no file
 	favicons   map[string]bool     // names in bookmarks; true once the file is found
 	previews   map[string]bool
+	lacking    []app.Finding // tables that are not there
+	references []app.Finding // to rows that are not there
 }
 
 // asset is a complete row of bookmarks_bookmarkasset.
@@ -51,6 +53,9 @@ func inspect(ctx context.Context, path string) (*library, error) {
 	}
 	l, err := r.library(tables)
 	if err != nil {
+		return nil, err
+	}
+	if l.references, err = r.references(tables); err != nil {
 		return nil, err
 	}
 	l.facts.Digest, err = r.digest(tables)
@@ -172,19 +177,19 @@ func (r *reader) library(tables map[string]table) (*library, error) {
 		return nil, errForeign
 	}
 	// The names begin with a number of four digits; the order in which they were applied may differ.
-	last, err := r.texts(`SELECT CAST(name AS TEXT) FROM django_migrations WHERE app = 'bookmarks' ORDER BY name DESC LIMIT 1`)
+	applied, err := r.texts(`SELECT CAST(name AS TEXT) FROM django_migrations WHERE app = 'bookmarks' ORDER BY name DESC LIMIT 1000`)
 	if err != nil {
 		return nil, err
 	}
-	if len(last) == 0 {
+	if len(applied) == 0 {
 		return nil, errForeign
 	}
 	l := &library{facts: app.Facts{
 		Application: "linkding", // its version stands nowhere in the data folder
-		Versions:    map[string]string{"schema": "bookmarks." + last[0]},
+		Versions:    map[string]string{"schema": "bookmarks." + applied[0]},
 		Counts:      map[string]int64{},
 		Secrets:     true, // password hashes, tokens, sessions
-	}}
+	}, lacking: lacking(tables, applied)}
 	for _, c := range counted {
 		if tables[c.table].columns == nil {
 			continue

@@ -8,11 +8,12 @@
 // The copy is made while linkding runs, holds what lies only in the -wal file, and changes nothing in the data
 // folder: see copy.go. It is in journal mode DELETE, one file that opens on read-only media too; linkding switches to
 // WAL at its start. It is whole (integrity_check), linkding's, and not empty, or there is no snapshot.
+// Tables that are not there, and rows that refer to none (foreign_key_check), are problems: the backup is made all the same.
 //
 // linkding's own full_backup archives are read by OpenFullBackup. Of the repository, the package uses app and
 // datasource; it stores nothing but a temporary folder, which it removes. What it finds has these kinds:
 //
-//	problems  missing size broken-gzip unreadable bad-name suspicious
+//	problems  missing size broken-gzip unreadable bad-name suspicious missing-table reference
 //	notes     orphan newer unfinished unchecked missing-favicon missing-preview left-out excluded
 package linkding
 

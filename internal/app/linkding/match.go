@@ -94,6 +94,9 @@ func (m *match) finish() {
 	if m.facts.Counts["bookmarks"] == 0 {
 		m.found(problem("suspicious", "", "the database holds no bookmark: is this the data folder that linkding uses?"))
 	}
+	m.every(m.users())
+	m.every(m.lacking)
+	m.every(m.references)
 	if m.unfinished > 0 {
 		m.found(note("unfinished", "", "%d assets are pending or have failed in linkding: they have no file", m.unfinished))
 	}
@@ -106,6 +109,12 @@ func (m *match) finish() {
 	}
 	m.missingNames("favicons", "missing-favicon", m.favicons)
 	m.missingNames("previews", "missing-preview", m.previews)
+}
+
+func (m *match) every(findings []app.Finding) {
+	for _, f := range findings {
+		m.found(f)
+	}
 }
 
 func (m *match) missingAssets() {

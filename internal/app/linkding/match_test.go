@@ -134,7 +134,10 @@ func TestSuspicious(t *testing.T) {
 	exec(t, db, assetRow("a.gz", "complete", "1", 1), "DELETE FROM bookmarks_bookmark")
 	db.Close()
 	sink, _ := must(t, data)
-	want := []string{"problem missing assets/a.gz", "problem suspicious", "problem suspicious assets/"}
+	want := []string{
+		"problem missing assets/a.gz", "problem reference bookmarks_bookmark_tags → bookmarks_bookmark (30)",
+		"problem reference bookmarks_bookmarkasset → bookmarks_bookmark (1)", "problem suspicious", "problem suspicious assets/",
+	}
 	if diff := cmp.Diff(want, short(sink.found)); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}

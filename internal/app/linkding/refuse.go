@@ -85,8 +85,7 @@ func (s *Source) denied(path string, err error) error {
 		return failure.New(failure.Denied, "%s may not be read", path).
 			WithHint("give the user that runs lifeboat the right to enter %s and to read %s and the files beside it that end in -wal and -shm", s.options.Data, database)
 	}
-	var inner *fs.PathError
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*fs.PathError](err); ok {
 		err = inner.Err
 	}
 	return failure.New(failure.KindOf(err), "read %s: %w", path, err)

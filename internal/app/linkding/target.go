@@ -34,7 +34,7 @@ type TargetOptions struct {
 // Nothing but db.sqlite3, assets/, favicons/ and previews/ is ever put. Its note of a restore: "database", what the
 // backup's database was found to hold. Its findings:
 //
-//	problems  missing size differs reference damaged
+//	problems  missing size differs missing-table reference damaged
 //	notes     left-out exists schema owner sign-in started extra missing size missing-favicon missing-preview
 type Target struct {
 	options TargetOptions

@@ -99,7 +99,7 @@ func (c *confirmation) look(ctx context.Context, r *app.Replay) error {
 	if err != nil {
 		return err
 	}
-	c.Asserted = append(c.Asserted, "the restored database is whole: integrity_check finds nothing")
+	c.whole(l)
 	if err := c.rows(ctx, r, l); err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func (t *Target) started() bool {
 	})
 }
 
-// read reads a copy of the restored database, which linkding may be using by now, and checks its references.
+// read reads a copy of the restored database, which linkding may be using by now.
 func (c *confirmation) read(ctx context.Context) (*library, error) {
 	dir, remove, err := temporaryFolder(c.target.options.TempDir)
 	if err != nil {
@@ -140,38 +140,20 @@ func (c *confirmation) read(ctx context.Context) (*library, error) {
 	if err := c.target.room(dir, c.there[database], "a copy of the restored database"); err != nil {
 		return nil, err
 	}
-	path, _, l, err := c.target.source().read(ctx, dir)
-	if err != nil {
-		if failure.KindOf(err) == failure.Invalid { // it is not linkding's
-			err = failure.New(failure.Corrupt, "%w", err)
-		}
-		return nil, err
+	_, _, l, err := c.target.source().read(ctx, dir)
+	if failure.KindOf(err) == failure.Invalid { // it is not linkding's
+		err = failure.New(failure.Corrupt, "%w", err)
 	}
-	return l, c.references(ctx, path)
+	return l, err
 }
 
-// maxReferences is how many broken references have a finding of their own.
-const maxReferences = 10
-
-// references finds rows that refer to rows that are not there.
-func (c *confirmation) references(ctx context.Context, path string) error {
-	conn, closeAll, err := connect(ctx, dsn(path, "mode=ro&immutable=1&_pragma=trusted_schema(OFF)"))
-	if err != nil {
-		return err
-	}
-	defer closeAll()
-	r := &reader{ctx: ctx, conn: conn}
-	broken, err := r.texts(`SELECT "table" || ' → ' || parent || ' (' || count(*) || ')' FROM pragma_foreign_key_check GROUP BY "table", parent`)
-	if err != nil {
-		return err
-	}
-	for _, b := range broken[:min(len(broken), maxReferences)] {
-		c.found(problem("reference", b, "rows of the restored database refer to rows that are not there: see whether linkding works with it, or restore another backup"))
-	}
-	if len(broken) == 0 {
+// whole says that the file of the restored database is whole, and whether its rows are a library.
+func (c *confirmation) whole(l *library) {
+	c.Findings = append(c.Findings, slices.Concat(l.lacking, l.references)...)
+	if len(l.references) == 0 {
 		c.Asserted = append(c.Asserted, "every reference between its rows holds: foreign_key_check finds nothing")
 	}
-	return nil
+	c.Asserted = append(c.Asserted, "the restored database is whole: integrity_check finds nothing")
 }
 
 // rows compares how many rows there are with what the backup's database had.

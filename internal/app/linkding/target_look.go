@@ -108,9 +108,9 @@ func (t *Target) occupied(name string) error {
 // lookInto adds the files of one folder.
 func (t *Target) lookInto(ctx context.Context, name string, f *folder) error {
 	for object, err := range datasource.NewFolder(filepath.Join(t.options.Data, name), nil).List(ctx) {
-		var skipped *datasource.Skipped
+		skipped, unreadable := errors.AsType[*datasource.Skipped](err)
 		switch {
-		case errors.As(err, &skipped):
+		case unreadable:
 			f.stray(name + "/" + skipped.Key)
 		case err != nil && failure.KindOf(err) == failure.NotFound:
 			return nil // it has just gone
@@ -143,7 +143,7 @@ func (t *Target) sameDatabase(ctx context.Context, i app.Item) (bool, error) {
 		return false, failure.New(failure.Conflict, "another program writes to %s at this moment", path).WithHint(hintEmpty)
 	}
 	crc, sha := crc32.NewIEEE(), sha256.New()
-	n, err := io.Copy(io.MultiWriter(crc, sha), stoppable{ctx, file})
+	n, err := io.Copy(io.MultiWriter(crc, sha), app.Stoppable(ctx, file))
 	if err != nil {
 		return false, t.source().denied(path, err)
 	}

@@ -214,16 +214,8 @@ func TestTarget(t *testing.T) {
 
 // TestTargetFixture restores the recorded archive of linkding's full_backup, whose database is in WAL mode.
 func TestTargetFixture(t *testing.T) {
-	full := openFixture(t, "backup.zip")
-	s := &saved{contents: map[string][]byte{}, left: map[string]bool{}, facts: full.Facts, notes: memory{}}
-	err := full.Restore(t.Context(), func(e Entry, body io.Reader) error {
-		content, err := io.ReadAll(body)
-		s.contents[e.Path] = content
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	full, files := fixtureBackup(t)
+	s := &saved{contents: files, left: map[string]bool{}, facts: full.Facts, notes: memory{}}
 	data := filepath.Join(t.TempDir(), "data")
 	forecast, confirmation := s.restore(t, data)
 	want := []string{"bookmarks 200 200 0 0", "tags 64 64 0 0", "users 2 2 0 0", "assets 15 15 0 0", "bundles 3 3 0 0", "files 47 47 0 0"}
@@ -452,6 +444,10 @@ func TestConfirm(t *testing.T) {
 			append([]string{
 				"problem differs db.sqlite3", "problem differs tags", "problem reference bookmarks_bookmark_tags → bookmarks_tag (30)",
 			}, standing...), "every reference",
+		},
+		"a lost table": {
+			change("DELETE FROM bookmarks_bookmark_tags", "DROP TABLE bookmarks_tag"),
+			append([]string{"problem differs db.sqlite3", "problem differs tags", "problem missing-table bookmarks_tag"}, standing...), "as many",
 		},
 		"no SQLite":   {func(t *testing.T, data string) { writeFile(t, filepath.Join(data, database), []byte("x")) }, []string{"problem damaged db.sqlite3", "problem differs db.sqlite3"}, "whole"},
 		"other files": {func(t *testing.T, data string) { writeFile(t, filepath.Join(data, "assets/new"), nil) }, append([]string{"note extra"}, standing...), "nothing of the sort"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,9 @@ const (
 	// maxWaits and maxWait bound how often, and how long each time, a rate limit is waited for.
 	maxWaits = 3
 	maxWait  = 30 * time.Second
+	// What the options say where they say nothing.
+	timeout       = 15 * time.Second
+	exportTimeout = 5 * time.Minute
 )
 
 // client asks one Zipline. Every wait of a request is limited: for the answer to start and for each read of it.
@@ -38,6 +42,66 @@ type client struct {
 	idle  time.Duration
 	sleep func(context.Context, time.Duration) error
 	now   func() time.Time
+}
+
+// newClient returns c as the client of the Zipline at an address, with what it lacks. It checks address and token, with
+// Usage errors, and asks nobody.
+func newClient(address string, c client) (_ *client, err error) {
+	if c.base, err = parseURL(address); err != nil {
+		return nil, err
+	}
+	if err := checkToken(c.token); err != nil {
+		return nil, err
+	}
+	if c.http == nil {
+		c.http = newHTTP()
+	}
+	answers := *c.http
+	answers.CheckRedirect = sameServer
+	c.http = &answers
+	if c.sleep == nil {
+		c.sleep = sleep
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	orStandard(&c.idle, time.Minute)
+	return &c, nil
+}
+
+func orStandard(limit *time.Duration, standard time.Duration) {
+	if *limit <= 0 {
+		*limit = standard
+	}
+}
+
+func parseURL(text string) (*url.URL, error) {
+	base, err := url.Parse(text)
+	switch {
+	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https":
+		return nil, failure.New(failure.Usage, "the url of Zipline is no http or https address").
+			WithHint("it looks like https://files.example.org")
+	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
+		return nil, failure.New(failure.Usage, "the url of Zipline holds more than an address").
+			WithHint("leave out user names, passwords, and what follows ? or #; the token has its own setting")
+	}
+	return base, nil
+}
+
+func checkToken(token secret.String) error {
+	value := token.Reveal()
+	switch {
+	case value == "":
+		return failure.New(failure.Usage, "Zipline needs a token").
+			WithHint("copy the token of a SUPERADMIN from Zipline's user menu")
+	case strings.HasPrefix(strings.ToLower(value), "bearer "):
+		return failure.New(failure.Usage, "the token of Zipline starts with “Bearer”").
+			WithHint("Zipline wants the bare token")
+	case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
+		return failure.New(failure.Usage, "the token of Zipline holds characters that no token has").
+			WithHint("copy it again, without spaces and line breaks")
+	}
+	return nil
 }
 
 func (c *client) whose() string { return cmp.Or(c.side, "source") }
@@ -67,7 +131,7 @@ func sameServer(next *http.Request, via []*http.Request) error {
 // caller closes its body. Any other answer is an error with a kind and a hint. It waits for a rate limit.
 func (c *client) get(ctx context.Context, query string, headers time.Duration) (*http.Response, error) {
 	for waited := 0; ; waited++ {
-		answer, err := c.once(ctx, query, headers)
+		answer, err := c.request(ctx, http.MethodGet, exportPath, query, nil, headers)
 		if err != nil {
 			return nil, err
 		}
@@ -82,10 +146,6 @@ func (c *client) get(ctx context.Context, query string, headers time.Duration) (
 			return nil, fmt.Errorf("wait for Zipline's rate limit: %w", err)
 		}
 	}
-}
-
-func (c *client) once(ctx context.Context, query string, headers time.Duration) (*http.Response, error) {
-	return c.request(ctx, http.MethodGet, exportPath, query, nil, headers)
 }
 
 // request sends one request and returns its answer, whatever its status. A body is JSON, of unknown length where it
@@ -119,6 +179,20 @@ func (c *client) request(ctx context.Context, method, path, query string, body i
 	}
 	answer.Body = guard.Body(answer.Body, c.idle)
 	return answer, nil
+}
+
+// repeatable returns what sends a small request as often as it is called, with body as JSON, or none.
+func (c *client) repeatable(ctx context.Context, method, path, query string, body any, limit time.Duration) (func() (*http.Response, error), error) {
+	if body == nil {
+		return func() (*http.Response, error) { return c.request(ctx, method, path, query, nil, limit) }, nil
+	}
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encode a request to Zipline: %w", err)
+	}
+	return func() (*http.Response, error) {
+		return c.request(ctx, method, path, query, bytes.NewReader(encoded), limit)
+	}, nil
 }
 
 // moving puts a timer off with each read, and stops it at the end.
@@ -198,12 +272,10 @@ func (c *client) retryAfter(header http.Header) time.Duration {
 
 // sleep waits, or returns the context's error.
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	}
 }

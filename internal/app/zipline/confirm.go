@@ -59,7 +59,7 @@ func (t *Target) Confirm(ctx context.Context, r *app.Replay) (app.Confirmation, 
 	if c.compared, err = t.compare(ctx, r, c.plan, c.plan.Metrics); err != nil {
 		return app.Confirmation{}, err
 	}
-	for _, step := range []func(context.Context) error{c.rows, c.settings, c.objects} {
+	for _, step := range []func(context.Context) error{c.rows, c.twinFolders, c.settings, c.objects} {
 		if err := step(ctx); err != nil {
 			return app.Confirmation{}, err
 		}
@@ -124,12 +124,15 @@ func (c *confirming) rows(ctx context.Context) error {
 		})
 	}
 	c.asserted = append(c.asserted, "a fresh export of the target was compared with the backup, row by row and field by field")
+	for _, row := range slices.Sorted(maps.Keys(c.plan.Undated)) {
+		array, id, _ := strings.Cut(row, "/")
+		if !c.plan.Left[row] && (array != "metrics" || c.plan.Metrics) {
+			c.report.add(undated(array, id))
+		}
+	}
 	for _, row := range slices.Sorted(maps.Keys(c.plan.Left)) {
 		array, id, _ := strings.Cut(row, "/")
 		c.report.add(problem("left-out", id, "this row of %s was left out, as the check before the restore said", nameOf(array)))
-	}
-	for _, twin := range c.compared.twice {
-		c.report.add(twin.finding())
 	}
 	c.renamed()
 	return c.name(ctx)
@@ -151,8 +154,10 @@ func (c *confirming) renamed() {
 			c.report.add(note("renamed", name, "this %s is %s on the target", each.what, quoteName(each.names[name])))
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(c.plan.Twins)) {
-		c.report.add(note("renamed", id, "this short URL, whose code another one of the backup has, has the code %s on the target", quoteName(c.plan.Twins[id])))
+	for _, row := range slices.Sorted(maps.Keys(c.plan.Twins)) {
+		array, id, _ := strings.Cut(row, "/")
+		field, _ := c.plan.renames(array)
+		c.report.add(note("renamed", id, "%s, whose %s another one of the backup has, has the %s %s on the target", oneOf(array), field, field, quoteName(c.plan.Twins[row])))
 	}
 	for id, name := range c.plan.Users {
 		c.report.add(note("renamed", c.compared.backup.users[id].name, "this user is %s on the target", quoteName(name)))
@@ -167,28 +172,30 @@ func (c *confirming) renamed() {
 func (c *confirming) name(ctx context.Context) error {
 	stuckUsers, metrics := c.compared.fixed(), int64(0)
 	v := backupView(c.r, c.plan)
-	twice := map[uint64]bool{}
+	before := map[uint64]int{} // rows that are called alike, read so far
+	var moved map[uint64]bool  // folders
+	if c.stages.Confirmed {
+		moved = c.findMoved()
+	}
 	err := v.each(ctx, func(array, key string, traits []trait, row fields) error {
 		if array == "metrics" && !c.plan.Metrics {
 			metrics++
 			return nil
 		}
 		digest := keyDigest(array, key)
-		if twice[digest] {
-			return nil
+		if c.compared.twins[digest] > 0 {
+			before[digest]++
+			digest = nth(digest, before[digest]-1)
 		}
 		e := c.compared.index[digest]
 		if _, known := v.users[str(row, "userId")]; !known && (array == "files" || array == "urls") && e.bits&bitExists == 0 {
 			c.report.add(note("ownerless", key, "it had no owner, and is one of %s now", quoteName(c.plan.Admin.Username)))
 		}
-		if e.bits&bitFound == 0 || e.bits&bitSame == 0 {
-			twice[digest] = true
-		}
 		owner := v.ownerOf(str(row, "userId") + str(row, "inviterId"))
 		switch {
 		case e.bits&bitFound == 0 && stuckUsers[owner]:
 			c.report.add(problem("missing", shown(array, key), "%s: it belongs to %s, a super administrator that an interrupted import has made and no other may delete; to finish, lower that user's role in the database, delete %s in Zipline, and run the restore again", oneOf(array), quoteName(owner), c.firstDelete()))
-		case e.bits&bitFound == 0 && array == "folders" && c.stages.Confirmed && c.elsewhere(owner, row):
+		case e.bits&bitFound == 0 && moved[digest]:
 			c.noted(shown(array, key), "the folder was moved or renamed since it came in")
 		case e.bits&bitFound == 0:
 			c.report.add(problem("missing", shown(array, key), "%s is not on the target; %s", oneOf(array), c.finish(array)))
@@ -204,15 +211,30 @@ func (c *confirming) name(ctx context.Context) error {
 	return err
 }
 
-// elsewhere reports whether the target has a folder of the owner and date of one of the backup.
-func (c *confirming) elsewhere(owner string, row fields) bool {
-	target, created := c.compared.target, moment(row["createdAt"])
-	for _, f := range target.folders {
-		if f.created == created && target.ownerOf(f.owner) == owner {
-			return true
+// findMoved finds, for the folders that are not where they were, one of the target that is none of the others and has the
+// owner and date: one of the same name first, which was moved, then any, which was renamed.
+func (c *confirming) findMoved() map[uint64]bool {
+	backup, target, moved := c.compared.backup, c.compared.target, map[uint64]bool{}
+	free := map[[2]string][]string{} // names, by owner and date
+	for id, f := range target.folders {
+		if !c.compared.claimed[id] {
+			key := [2]string{target.ownerOf(f.owner), f.created}
+			free[key] = append(free[key], f.name)
 		}
 	}
-	return false
+	for _, named := range []bool{true, false} {
+		for id, f := range backup.folders {
+			key, digest := [2]string{backup.ownerOf(f.owner), f.created}, backup.folderDigest(id)
+			if moved[digest] || c.compared.index[digest].bits&bitFound != 0 {
+				continue
+			}
+			at := slices.IndexFunc(free[key], func(name string) bool { return !named || name == f.name })
+			if at >= 0 {
+				free[key], moved[digest] = slices.Delete(free[key], at, at+1), true
+			}
+		}
+	}
+	return moved
 }
 
 // firstDelete says what has to go before another import can bring a user in.
@@ -350,8 +372,7 @@ func (c *confirming) objects(ctx context.Context) error {
 	}
 	all := int64(len(want))
 	for object, err := range c.options.Datasource.List(ctx) {
-		var skipped *datasource.Skipped
-		if errors.As(err, &skipped) {
+		if _, skipped := errors.AsType[*datasource.Skipped](err); skipped {
 			continue
 		}
 		if err != nil {
@@ -362,11 +383,10 @@ func (c *confirming) objects(ctx context.Context) error {
 		}
 	}
 	c.counts = append(c.counts, app.Count{What: "objects", Backup: all, Create: all - int64(len(want)), Skip: int64(len(want))})
-	c.asserted = append(c.asserted, "every file that was to be put is in the target's datasource, with its size")
 	if len(want) == 0 {
+		c.asserted = append(c.asserted, "every file that was to be put is in the target's datasource, with its size")
 		return nil
 	}
-	c.asserted = c.asserted[:len(c.asserted)-1]
 	for item, err := range c.r.Items(ctx) {
 		if err != nil {
 			return fmt.Errorf("list the backup: %w", err)

@@ -3,8 +3,8 @@ package zipline
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
-	"iter"
 	"time"
 
 	"lifeboat/internal/app"
@@ -89,52 +89,42 @@ func reread(ctx context.Context, metrics bool, at *cursor, sink app.PausingSink)
 	return e, unpack(at.Seen, len(e.index.rows), func(i int) { e.index.rows[i].seen = true })
 }
 
-// course lists the datasource from a cursor on. begun is for before the first object of a piece that goes on, and pause
-// for after each object: where the listing could go on after it, they ask the sink whether it is time to stop.
-type course struct {
-	mark     datasource.Mark
-	resumes  datasource.Resumable // nil: it can't
-	sink     app.PausingSink
-	position func(after string) cursor
-}
-
-func (s *Source) list(at *cursor, sink app.PausingSink, position func(after string) cursor) *course {
-	l := &course{sink: sink, position: position}
-	l.resumes, _ = s.options.Datasource.(datasource.Resumable)
-	if at != nil {
-		l.mark.After = at.After
+// list hands what the datasource lists from a cursor on to take. Where the listing could go on, it asks the sink whether
+// it is time to stop: after an object, and before the first one of a piece that goes on.
+func (s *Source) list(ctx context.Context, at *cursor, sink app.PausingSink, position func(after string) cursor, take func(app.Object, error) error) error {
+	var mark datasource.Mark
+	objects := s.options.Datasource.List(ctx)
+	resumes, resumable := s.options.Datasource.(datasource.Resumable)
+	pause := func() error {
+		return sink.Pause(func() ([]byte, error) {
+			next := position(mark.After)
+			next.Place = resumes.Place()
+			return next.encode()
+		})
 	}
-	return l
-}
-
-func (l *course) from(ctx context.Context, whole datasource.Datasource) iter.Seq2[app.Object, error] {
-	if l.resumes == nil {
-		return whole.List(ctx)
+	if at != nil && at.After != "" {
+		mark.After = at.After
+		if err := pause(); err != nil { // with the cursor of the piece before it, which shows where this one got no further
+			return err
+		}
 	}
-	return l.resumes.ListAfter(ctx, l.mark.After)
-}
-
-// begun lets the sink see a piece that gets no further: the cursor is that of the piece before it.
-func (l *course) begun() error {
-	if l.mark.After == "" {
-		return nil
+	if resumable {
+		objects = resumes.ListAfter(ctx, mark.After)
 	}
-	return l.ask()
-}
-
-func (l *course) pause(key string) error {
-	if l.resumes == nil || !l.mark.Pass(key) {
-		return nil
+	for object, err := range objects {
+		if err := take(object, err); err != nil {
+			return err
+		}
+		if resumable && mark.Pass(object.Key) {
+			if err := pause(); err != nil {
+				return err
+			}
+		}
 	}
-	return l.ask()
-}
-
-func (l *course) ask() error {
-	return l.sink.Pause(func() ([]byte, error) {
-		at := l.position(l.mark.After)
-		at.Place = l.resumes.Place()
-		return at.encode()
-	})
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("list Zipline's datasource: %w", err)
+	}
+	return nil
 }
 
 // unpaused is the sink of a snapshot that is taken in one go.

@@ -70,7 +70,15 @@ func (d *decoder) readRows(name, path string, known bool) error {
 			return err
 		}
 		if known {
-			d.odd.check(name, path+"[]", row, func() string { return label(row, n) })
+			where := func() string { return label(row, n) }
+			d.odd.check(name, path+"[]", row, where)
+			object, _ := row.(fields)
+			for field, why := range oddValues(name, object) {
+				if name == "files" && field == "name" {
+					continue // no object can have such a name, as keep says
+				}
+				d.odd.add(oddity{path: path + "[]." + field, message: why}, where)
+			}
 			if err := d.keep(name, row); err != nil {
 				return err
 			}

@@ -45,12 +45,9 @@ type decoder struct {
 
 // readExport reads one export to its end. Its errors are Invalid, with a hint, or those of r. Metrics says that
 // the export was asked for with its metrics.
-func readExport(r io.Reader, metrics bool) (*export, error) { return readBounded(r, metrics, maxRow) }
+func readExport(r io.Reader, metrics bool) (*export, error) { return readWith(r, metrics, maxRow, nil) }
 
-func readBounded(r io.Reader, metrics bool, most int64) (*export, error) {
-	return readWith(r, metrics, most, nil)
-}
-
+// readWith is readExport with another bound of one value, in bytes, that hands each row on.
 func readWith(r io.Reader, metrics bool, most int64, each func(array string, row any) error) (*export, error) {
 	limited := &bound{reader: r, most: most}
 	d := &decoder{

@@ -2,12 +2,14 @@ package zipline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"lifeboat/internal/app"
+	"lifeboat/internal/datasource"
 	"lifeboat/internal/failure"
 )
 
@@ -129,20 +131,8 @@ func (s *Source) treeObjects(ctx context.Context, t *tree, facts app.Facts, at *
 	if err := m.goOn(at); err != nil {
 		return err
 	}
-	l := s.list(at, sink, m.position)
-	if err := l.begun(); err != nil {
+	if err := s.list(ctx, at, sink, m.position, m.take); err != nil {
 		return err
-	}
-	for object, err := range l.from(ctx, s.options.Datasource) {
-		if err := m.take(object, err); err != nil {
-			return err
-		}
-		if err := l.pause(object.Key); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("list Zipline's datasource: %w", err)
 	}
 	if m.listed == 0 && len(t.files) > 0 {
 		sink.Found(problem("suspicious", "", "the folder holds %d files, but %s is empty: is the volume mounted, and is it this Zipline's datasource?",
@@ -200,7 +190,7 @@ func (l *treeListing) position(after string) cursor {
 }
 
 func (l *treeListing) take(object app.Object, err error) error {
-	if skipped, ok := asSkipped(err); ok {
+	if skipped, ok := errors.AsType[*datasource.Skipped](err); ok {
 		l.listed++
 		if files := l.byKey[skipped.Key]; len(files) > 0 {
 			l.claim(files)

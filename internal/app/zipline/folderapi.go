@@ -54,13 +54,6 @@ type folderRow struct {
 	Created string  `json:"createdAt"`
 }
 
-func (f *folderRow) parent() string {
-	if f.Parent == nil {
-		return ""
-	}
-	return *f.Parent
-}
-
 // fileOnTarget is a file as the API shows it.
 type fileOnTarget struct {
 	ID        string  `json:"id"`
@@ -74,18 +67,12 @@ type fileOnTarget struct {
 	Created   string  `json:"createdAt"`
 }
 
-func (f *fileOnTarget) original() string {
-	if f.Original == nil {
-		return ""
+// valueOf returns what p points to; the zero value for null.
+func valueOf[T any](p *T) (value T) {
+	if p != nil {
+		value = *p
 	}
-	return *f.Original
-}
-
-func (f *fileOnTarget) maxViews() int64 {
-	if f.MaxViews == nil {
-		return 0
-	}
-	return *f.MaxViews
+	return value
 }
 
 func (t *FolderTarget) get(ctx context.Context, doing, path, query string, into any) error {
@@ -95,19 +82,11 @@ func (t *FolderTarget) get(ctx context.Context, doing, path, query string, into 
 // call sends one request with a JSON body, or none, and decodes its answer. It waits for a rate limit. Without an
 // answer it is Transient, and nobody knows whether it was done.
 func (t *FolderTarget) call(ctx context.Context, doing, method, path, query string, body, into any) error {
-	var encoded []byte
-	if body != nil {
-		var err error
-		if encoded, err = json.Marshal(body); err != nil {
-			return err
-		}
+	request, err := t.client.repeatable(ctx, method, path, query, body, t.options.Timeout)
+	if err != nil {
+		return err
 	}
-	return t.patiently(ctx, doing, into, func() (*http.Response, error) {
-		if body == nil {
-			return t.client.request(ctx, method, path, query, nil, t.options.Timeout)
-		}
-		return t.client.request(ctx, method, path, query, bytes.NewReader(encoded), t.options.Timeout)
-	})
+	return t.patiently(ctx, doing, into, request)
 }
 
 // patiently sends a request, again after a rate limit, and decodes its answer.
@@ -249,7 +228,7 @@ func (t *FolderTarget) post(ctx context.Context, u *upload, folder, name, expiry
 	})
 	switch {
 	case ours != nil:
-		return "", "", fmt.Errorf("read %s of the backup: %w", u.Path, ours)
+		return "", "", fmt.Errorf("read %q of the backup: %w", shorten(u.Path), ours)
 	case err != nil:
 		return "", "", err
 	case len(answer.Files) != 1 || answer.Files[0].ID == "":
@@ -264,14 +243,14 @@ func (t *FolderTarget) stream(ctx context.Context, u *upload, folder, name, expi
 	head, tail, boundary := frame(name, u.Type)
 	sending, cancel := context.WithCancel(ctx)
 	var expired atomic.Bool
-	watch := time.AfterFunc(t.options.IdleTimeout, func() {
+	watch := time.AfterFunc(t.client.idle, func() {
 		expired.Store(true)
 		cancel()
 	})
 	end := func() { watch.Stop(); cancel() }
 	body := readerFunc(func(p []byte) (int, error) {
 		n, err := content.Read(p)
-		watch.Reset(t.options.IdleTimeout)
+		watch.Reset(t.client.idle)
 		if err == io.EOF {
 			watch.Reset(t.options.ExportTimeout)
 		}
@@ -302,7 +281,7 @@ func (t *FolderTarget) stream(ctx context.Context, u *upload, folder, name, expi
 		end()
 		return nil, t.client.unanswered(ctx, err, expired.Load(), t.options.ExportTimeout)
 	}
-	watch.Reset(t.options.IdleTimeout)
+	watch.Reset(t.client.idle)
 	answer.Body = closing{answer.Body, end}
 	return answer, nil
 }

@@ -105,14 +105,14 @@ func (t *FolderTarget) Confirm(ctx context.Context, r *app.Replay) (app.Confirma
 	}
 	counted := app.Count{What: "files", Backup: int64(len(b.folderMap.files)), Skip: int64(len(b.folderMap.files) - len(b.files))}
 	for _, u := range b.files {
-		if found := compareFile(u, there.of[u], refused[u.Path], t.options.Now()); found != nil {
+		if found := compareFile(u, there.of[u], refused[u.Path], t.client.now()); found != nil {
 			counted.Skip++
 			done.judge(&c, *found, top)
 			continue
 		}
 		counted.Create++
 	}
-	for _, f := range b.findings(t.options.Now()) {
+	for _, f := range b.findings(t.client.now()) {
 		if f.Severity == app.Problem {
 			c.Findings = append(c.Findings, f)
 		}
@@ -166,10 +166,10 @@ func (u *upload) differences(f *fileOnTarget, now time.Time) []string {
 			all = append(all, fmt.Sprintf(format, args...))
 		}
 	}
-	add(f.original() != u.name, "its original name is %q instead of %q", shorten(f.original()), shorten(u.name))
+	add(valueOf(f.Original) != u.name, "its original name is %q instead of %q", shorten(valueOf(f.Original)), shorten(u.name))
 	add(u.Type != "" && f.Type != u.Type, "its type is %q instead of %q", shorten(f.Type), shorten(u.Type))
 	add(f.Favorite != u.Favorite, "it is a favorite: %t instead of %t", f.Favorite, u.Favorite)
-	add(f.maxViews() != u.MaxViews, "its limit is %d views instead of %d", f.maxViews(), u.MaxViews)
+	add(valueOf(f.MaxViews) != u.MaxViews, "its limit is %d views instead of %d", valueOf(f.MaxViews), u.MaxViews)
 	switch due := u.expiry(now); {
 	case due == "" && dateOf(u.DeletesAt).IsZero():
 		add(f.DeletesAt != nil, "the target will delete it on its own: look into its default expiration")

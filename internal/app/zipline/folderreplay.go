@@ -71,7 +71,7 @@ func known(uploads []*upload, listed []*fileOnTarget, twins map[string]string, o
 	}
 	byName, byID, taken := map[same][]*fileOnTarget{}, map[string]*fileOnTarget{}, map[*fileOnTarget]bool{}
 	for _, f := range listed {
-		key := same{trimJS(f.original()), f.Size}
+		key := same{trimJS(valueOf(f.Original)), f.Size}
 		byName[key] = append(byName[key], f)
 		byID[f.ID] = f
 	}
@@ -118,7 +118,7 @@ func (t *FolderTarget) made(ctx context.Context, r *app.Replay, b *rebuild) (map
 	type child struct{ parent, name string }
 	children, byID := map[child][]*folderRow{}, map[string]*treeFolder{}
 	for _, row := range rows {
-		children[child{row.parent(), row.Name}] = append(children[child{row.parent(), row.Name}], row)
+		children[child{valueOf(row.Parent), row.Name}] = append(children[child{valueOf(row.Parent), row.Name}], row)
 	}
 	made := map[*treeFolder]*folderRow{}
 	for i, f := range b.wanted {
@@ -140,7 +140,7 @@ func (t *FolderTarget) made(ctx context.Context, r *app.Replay, b *rebuild) (map
 
 func topOf(rows []*folderRow, top topNote, b *rebuild) *folderRow {
 	for _, row := range rows {
-		if row.ID == top.ID || top.ID == "" && row.parent() == b.into && row.Name == b.folderName(b.folders[0]) && !slices.Contains(top.Before, row.ID) {
+		if row.ID == top.ID || top.ID == "" && valueOf(row.Parent) == b.into && row.Name == b.folderName(b.folders[0]) && !slices.Contains(top.Before, row.ID) {
 			return row
 		}
 	}
@@ -273,7 +273,7 @@ func (w *folderWork) begin(ctx context.Context) error {
 	}
 	top.Before = []string{}
 	for _, row := range rows {
-		if row.parent() == w.b.into && row.Name == w.b.folderName(w.b.folders[0]) {
+		if valueOf(row.Parent) == w.b.into && row.Name == w.b.folderName(w.b.folders[0]) {
 			top.Before = append(top.Before, row.ID)
 		}
 	}

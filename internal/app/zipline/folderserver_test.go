@@ -291,7 +291,7 @@ func (s *folderServer) tree(t *testing.T, root string) []string {
 	var walk func(id, path string)
 	walk = func(id, path string) {
 		for _, f := range s.folders {
-			if f.parent() == id && f.UserID == folderOwner && (id != "" || f.ID != "home") {
+			if valueOf(f.Parent) == id && f.UserID == folderOwner && (id != "" || f.ID != "home") {
 				at := path + f.Name + "|"
 				all = append(all, fmt.Sprintf("%s public=%t uploads=%t", at, f.Public, f.Uploads))
 				walk(f.ID, at)
@@ -299,7 +299,7 @@ func (s *folderServer) tree(t *testing.T, root string) []string {
 		}
 		for _, f := range s.files {
 			if f.folder == id && id != "" {
-				line := fmt.Sprintf("%s%s = %s %s", path, f.original(), f.bytes, f.Type)
+				line := fmt.Sprintf("%s%s = %s %s", path, valueOf(f.Original), f.bytes, f.Type)
 				if f.Favorite {
 					line += " favorite"
 				}

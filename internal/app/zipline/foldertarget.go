@@ -97,7 +97,7 @@ func (t *FolderTarget) Preflight(ctx context.Context, r *app.Replay) (app.Foreca
 	if err != nil {
 		return app.Forecast{}, err
 	}
-	f := app.Forecast{Application: "Zipline", Findings: b.findings(t.options.Now())}
+	f := app.Forecast{Application: "Zipline", Findings: b.findings(t.client.now())}
 	f.Place = func(app.Item) (string, bool) { return "", false }
 	large, err := t.limits(ctx, b, there)
 	if err != nil {

@@ -3,12 +3,10 @@ package zipline
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"slices"
 	"time"
 
 	"lifeboat/internal/app"
-	"lifeboat/internal/datasource"
 	"lifeboat/internal/failure"
 )
 
@@ -97,7 +95,7 @@ func (t *tree) addUser(row map[string]any) {
 	if t.users == nil {
 		t.users = map[string]string{}
 	}
-	t.users[word(row, "id")] = word(row, "username")
+	t.users[str(row, "id")] = str(row, "username")
 }
 
 func (t *tree) addFolder(row map[string]any) {
@@ -105,8 +103,8 @@ func (t *tree) addFolder(row map[string]any) {
 		t.all = map[string]*treeFolder{}
 	}
 	f := &treeFolder{
-		ID: word(row, "id"), Name: word(row, "name"), Parent: word(row, "parentId"), user: word(row, "userId"),
-		Public: row["public"] == true, Uploads: row["allowUploads"] == true, Created: word(row, "createdAt"), rows: -1,
+		ID: str(row, "id"), Name: str(row, "name"), Parent: str(row, "parentId"), user: str(row, "userId"),
+		Public: row["public"] == true, Uploads: row["allowUploads"] == true, Created: str(row, "createdAt"), rows: -1,
 	}
 	if files, ok := row["files"].([]any); ok {
 		f.rows = len(files)
@@ -120,7 +118,7 @@ func (t *tree) addTag(row map[string]any) {
 	if t.again {
 		return // it is known from the first reading
 	}
-	tag := tagRow{name: word(row, "name")}
+	tag := tagRow{name: str(row, "name")}
 	list, _ := row["files"].([]any)
 	for _, id := range list {
 		if id, ok := id.(string); ok {
@@ -131,7 +129,7 @@ func (t *tree) addTag(row map[string]any) {
 }
 
 func (t *tree) addFile(row map[string]any) error {
-	id := word(row, "folderId")
+	id := str(row, "folderId")
 	switch {
 	case id == "":
 		return nil
@@ -165,9 +163,9 @@ func (t *tree) addFile(row map[string]any) error {
 
 func fileOf(row map[string]any, name string, folder *treeFolder) treeFile {
 	f := treeFile{
-		Stored: name, Folder: folder.ID, folder: folder, id: word(row, "id"), Type: word(row, "type"), Size: sizeOf(row),
+		Stored: name, Folder: folder.ID, folder: folder, id: str(row, "id"), Type: str(row, "type"), Size: sizeOf(row),
 		Favorite: row["favorite"] == true, Views: whole(row, "views"), MaxViews: whole(row, "maxViews"),
-		DeletesAt: word(row, "deletesAt"), Created: word(row, "createdAt"), Protected: word(row, "password") != "",
+		DeletesAt: str(row, "deletesAt"), Created: str(row, "createdAt"), Protected: str(row, "password") != "",
 	}
 	if original, ok := row["originalName"].(string); ok && original != "" {
 		f.Name = &original
@@ -259,17 +257,6 @@ func (t *tree) tag() {
 	if more := t.badMore - maxBadNames; more > 0 {
 		t.found = append(t.found, problem("bad-name", folderDocument, "%d further rows have names that no object can have", more))
 	}
-}
-
-func asSkipped(err error) (*datasource.Skipped, bool) {
-	var skipped *datasource.Skipped
-	return skipped, errors.As(err, &skipped)
-}
-
-// word returns a string member, or "".
-func word(row map[string]any, key string) string {
-	text, _ := row[key].(string)
-	return text
 }
 
 // whole returns a member that is a whole number, or 0.

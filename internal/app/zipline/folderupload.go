@@ -58,7 +58,7 @@ func (w *folderWork) refuse(err error, u *upload) error {
 // upload sends a file into its folder.
 func (w *folderWork) upload(ctx context.Context, u *upload) (id, kind string, err error) {
 	expiry := w.never
-	if due := u.expiry(w.options.Now()); due != "" {
+	if due := u.expiry(w.client.now()); due != "" {
 		expiry = due
 	}
 	name := u.name
@@ -79,7 +79,7 @@ func (w *folderWork) upload(ctx context.Context, u *upload) (id, kind string, er
 // settle gives a file on the target what the upload could not give it.
 func (w *folderWork) settle(ctx context.Context, u *upload, there *fileOnTarget) error {
 	change := map[string]any{}
-	if there.original() != u.name {
+	if valueOf(there.Original) != u.name {
 		change["originalName"] = u.name
 	}
 	if u.Type != "" && there.Type != u.Type {
@@ -88,24 +88,24 @@ func (w *folderWork) settle(ctx context.Context, u *upload, there *fileOnTarget)
 	if there.Favorite != u.Favorite {
 		change["favorite"] = u.Favorite
 	}
-	if there.maxViews() != u.MaxViews {
+	if valueOf(there.MaxViews) != u.MaxViews {
 		change["maxViews"] = u.MaxViews
 	}
 	if len(change) == 0 {
 		return nil
 	}
 	named := change["originalName"] != nil
-	if named && percent(u.name) != u.name && there.original() != percent(u.name) {
+	if named && percent(u.name) != u.name && valueOf(there.Original) != percent(u.name) {
 		change["originalName"] = percent(u.name) // up to 4.6.3 it is decoded, and a bare % refused
 		now, err := w.patch(ctx, u, there.ID, change)
-		if err != nil || now.original() == u.name {
+		if err != nil || valueOf(now.Original) == u.name {
 			return err
 		}
 		change["originalName"] = u.name
 	}
 	now, err := w.patch(ctx, u, there.ID, change)
-	if err == nil && named && now.original() != u.name {
-		return failure.New(failure.Invalid, "%w its original name: it makes %q of it", errRefuses, shorten(now.original()))
+	if err == nil && named && valueOf(now.Original) != u.name {
+		return failure.New(failure.Invalid, "%w its original name: it makes %q of it", errRefuses, shorten(valueOf(now.Original)))
 	}
 	return err
 }

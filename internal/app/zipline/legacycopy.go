@@ -1,9 +1,7 @@
 package zipline
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 
@@ -13,24 +11,21 @@ import (
 // legacyCopying writes the copy of a backup of Zipline 3 that is imported, in format 3. In memory are the oauth providers,
 // the folders, and 4 bytes for each file that lies in one.
 type legacyCopying struct {
-	w         *bufio.Writer
+	*partWriter
 	plan      *plan
 	view      *view
 	providers map[string][]fields // by the id of their user
 	folders   []fields            // as they are sent
 	inside    map[string][]uint32 // numbers of files, by the id of their folder
 	files     uint32
-	done      map[string]bool // parts that have begun; the last one goes on
-	rows      int             // of it
-	keeper    fields          // the administrator, where nobody is merged
+	keeper    fields // the administrator, where nobody is merged
 }
 
 // writeLegacyCopy is writeCopy for the import of version 3. It has one part, the rows. A folder names the files that are
 // sent and no others: over any other the import would skip it.
 func writeLegacyCopy(ctx context.Context, w io.Writer, r *app.Replay, p *plan, _ string, admin fields) error {
 	c := &legacyCopying{
-		w: bufio.NewWriterSize(w, 64<<10), plan: p, view: backupView(r, p), providers: map[string][]fields{},
-		inside: map[string][]uint32{}, done: map[string]bool{},
+		partWriter: newPartWriter(w, "{}"), plan: p, view: backupView(r, p), providers: map[string][]fields{}, inside: map[string][]uint32{},
 	}
 	if admin != nil && p.Merge == "" {
 		c.keeper = fields{"username": p.Admin.Username, "avatar": admin["avatar"], "role": "USER", "totpSecret": admin["totpSecret"]}
@@ -44,12 +39,12 @@ func writeLegacyCopy(ctx context.Context, w io.Writer, r *app.Replay, p *plan, _
 	if err := c.end(); err != nil {
 		return err
 	}
-	return c.w.Flush()
+	return c.Flush()
 }
 
 // row writes one row, which has its names of the target, or keeps it.
 func (c *legacyCopying) row(array, key string, row fields) error {
-	if c.plan.exists[keyDigest(array, key)] {
+	if c.plan.exists[c.view.digest(array, key, row)] {
 		return nil
 	}
 	id := str(row, "id")
@@ -123,12 +118,15 @@ func (c *legacyCopying) end() error {
 		}
 	}
 	for _, part := range []string{"users", "files", "folders", "urls"} {
-		if err := c.open(part); err != nil {
-			return err
+		if !c.begun[part] {
+			if err := c.open(part); err != nil {
+				return err
+			}
 		}
 	}
+	c.shut()
 	versions := c.view.head.versions
-	c.text(`},"versions":`)
+	c.text(`,"versions":`)
 	if err := c.value(map[string]string{"zipline": versions.zipline, "node": versions.node, "export": "3"}); err != nil {
 		return err
 	}
@@ -150,44 +148,17 @@ func (c *legacyCopying) end() error {
 	return nil
 }
 
-// open begins a part, unless it has begun; the keeper is the first of the users.
+// open begins a part; the keeper is the first of the users.
 func (c *legacyCopying) open(part string) error {
-	if c.done[part] {
+	if !c.partWriter.open(part) || part != "users" || c.keeper == nil {
 		return nil
 	}
-	if len(c.done) > 0 {
-		c.text(`}`)
-	}
-	c.done[part], c.rows = true, 0
-	c.text(`,"` + part + `":{`)
-	if part == "users" && c.keeper != nil {
-		return c.record(part, keeper, c.user(c.keeper, nil))
-	}
-	return nil
+	return c.put(keeper, c.user(c.keeper, nil))
 }
 
 func (c *legacyCopying) record(part, key string, record fields) error {
 	if err := c.open(part); err != nil {
 		return err
 	}
-	if c.rows > 0 {
-		c.text(`,`)
-	}
-	c.rows++
-	if err := c.value(key); err != nil {
-		return err
-	}
-	c.text(`:`)
-	return c.value(record)
-}
-
-func (c *legacyCopying) text(s string) { _, _ = c.w.WriteString(s) } // Flush returns its error
-
-func (c *legacyCopying) value(value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("write a record of the copy: %w", err)
-	}
-	_, err = c.w.Write(text)
-	return err
+	return c.put(key, record)
 }

@@ -1,7 +1,6 @@
 package zipline
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,7 +40,7 @@ func legacyExport(ctx context.Context, r *app.Replay) (bool, error) {
 		return false, err
 	}
 	defer body.Close()
-	d, format := plainDecoder(contextual(ctx, body)), ""
+	d, format := plainDecoder(app.Stoppable(ctx, body)), ""
 	err = d.members("the export", func(key string) error {
 		if key != "versions" {
 			return d.skip()
@@ -151,7 +150,7 @@ func ignoredOf(ctx context.Context, r *app.Replay, now time.Time) (*ignored, err
 	}
 	defer body.Close()
 	n := &ignored{}
-	_, err = walkLegacy(contextual(ctx, body), func(part, _ string, record fields) error {
+	_, err = walkLegacy(app.Stoppable(ctx, body), func(part, _ string, record fields) error {
 		switch part {
 		case "users":
 			embed, _ := record["embed"].(fields)
@@ -179,11 +178,9 @@ func ignoredOf(ctx context.Context, r *app.Replay, now time.Time) (*ignored, err
 
 // converting writes an export of format 3 as one of format 4.
 type converting struct {
-	w       *bufio.Writer
+	*partWriter
 	folders []string          // keys
 	folder  map[uint64]uint32 // hash of a file's key to the number of its folder, from 1
-	done    map[string]bool   // arrays that have begun; the last one goes on
-	rows    int               // of it
 }
 
 // legacyBackup opens the export of format 3 in a backup as one of format 4: the export is read twice, and in memory are 16
@@ -211,14 +208,14 @@ func (c *converted) Close() error {
 }
 
 func convert(ctx context.Context, w io.Writer, r *app.Replay) error {
-	c := &converting{w: bufio.NewWriterSize(w, 64<<10), folder: map[uint64]uint32{}, done: map[string]bool{}}
+	c := &converting{partWriter: newPartWriter(w, "[]"), folder: map[uint64]uint32{}}
 	pass := func(each func(part, key string, record fields) error, wanted ...string) (fields, error) {
 		body, err := openDocument(ctx, r)
 		if err != nil {
 			return nil, err
 		}
 		defer body.Close()
-		return walkLegacy(contextual(ctx, body), each, wanted...)
+		return walkLegacy(app.Stoppable(ctx, body), each, wanted...)
 	}
 	c.text(`{"data":{"settings":{}`)
 	if _, err := pass(c.first, "users", "folders"); err != nil {
@@ -229,43 +226,20 @@ func convert(ctx context.Context, w io.Writer, r *app.Replay) error {
 		return err
 	}
 	for _, array := range arrays {
-		c.open(array)
+		if !c.begun[array] {
+			c.open(array)
+		}
 	}
-	c.text(`]},"versions":`)
+	c.shut()
+	c.text(`},"versions":`)
 	c.value(fields{"zipline": text(versions, "zipline"), "node": text(versions, "node"), "export": "4"})
 	c.text(`}`)
-	return c.w.Flush()
-}
-
-// open begins an array, unless it has begun before.
-func (c *converting) open(array string) {
-	if c.done[array] {
-		return
-	}
-	if len(c.done) > 0 {
-		c.text(`]`)
-	}
-	c.done[array], c.rows = true, 0
-	c.text(`,"` + array + `":[`)
+	return c.Flush()
 }
 
 func (c *converting) row(array string, row fields) error {
-	if c.open(array); c.rows > 0 {
-		c.text(`,`)
-	}
-	c.rows++
-	return c.value(row)
-}
-
-func (c *converting) text(s string) { _, _ = c.w.WriteString(s) } // Flush returns its error
-
-func (c *converting) value(value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("read a record of the export of Zipline 3: %w", err)
-	}
-	_, err = c.w.Write(text)
-	return err
+	c.open(array)
+	return c.put("", row)
 }
 
 // noDate stands for a date that format 3 does not have and that is not compared.
@@ -275,7 +249,7 @@ const noDate = "1970-01-01T00:00:00.000Z"
 func (c *converting) first(part, key string, record fields) error {
 	if part == "folders" {
 		c.folders = append(c.folders, key)
-		for _, file := range list(record, "files") {
+		for _, file := range filesOf(record) {
 			c.folder[digestOf("file", file)] = uint32(len(c.folders))
 		}
 		return nil

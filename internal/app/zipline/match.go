@@ -40,20 +40,8 @@ func (s *Source) objects(ctx context.Context, e *export, at *cursor, sink app.Pa
 	if at != nil {
 		m.listed, m.skipped = at.Listed, at.Skipped
 	}
-	l := s.list(at, sink, m.position)
-	if err := l.begun(); err != nil {
+	if err := s.list(ctx, at, sink, m.position, m.take); err != nil {
 		return err
-	}
-	for object, err := range l.from(ctx, s.options.Datasource) {
-		if err := m.take(object, err); err != nil {
-			return err
-		}
-		if err := l.pause(object.Key); err != nil {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("list Zipline's datasource: %w", err)
 	}
 	m.suspect(s.options.Datasource.Describe())
 	m.duplicates()
@@ -62,12 +50,11 @@ func (s *Source) objects(ctx context.Context, e *export, at *cursor, sink app.Pa
 }
 
 func (m *match) take(object app.Object, err error) error {
-	var skipped *datasource.Skipped
-	switch {
-	case errors.As(err, &skipped):
+	if skipped, ok := errors.AsType[*datasource.Skipped](err); ok {
 		m.skip(skipped)
 		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return fmt.Errorf("list Zipline's datasource: %w", err)
 	}
 	m.listed++

@@ -2,6 +2,7 @@ package zipline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,7 +91,7 @@ func (f *preflight) recognise(ctx context.Context) error {
 	if err != nil || !legacy {
 		return err
 	}
-	if f.plan.Ignored, err = ignoredOf(ctx, f.r, f.options.Now()); err != nil {
+	if f.plan.Ignored, err = ignoredOf(ctx, f.r, f.client.now()); err != nil {
 		return err
 	}
 	f.report.passedOver(f.plan.Ignored)
@@ -335,7 +336,7 @@ func (f *preflight) space(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ask for the target's space: %w", err)
 	}
-	if !answer.ok() || decode(answer, &has) != nil || has.Storage.Available == nil {
+	if !answer.ok() || json.Unmarshal(answer.body, &has) != nil || has.Storage.Available == nil {
 		f.report.add(note("space", "", "the target does not say how much space its datasource has; %d files of %d bytes are put there", count, bytes))
 		return nil
 	}

@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
-	"math"
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 )
 
@@ -27,6 +26,7 @@ func (f *preflight) read(ctx context.Context) error {
 	f.backup.forget()
 	var err error
 	f.backup.head, err = f.backup.open.walk(ctx, func(array string, n int64, row fields) error {
+		unknown := settleDates(row)
 		if why := oddRow(array, row); why != "" {
 			if array == "users" || row == nil {
 				odd = append(odd, label(any(row), n)+" of "+array+" "+why)
@@ -34,6 +34,10 @@ func (f *preflight) read(ctx context.Context) error {
 			}
 			f.leave(array, row, "schema", label(any(row), n), "the row is left out, because it "+why+" and Zipline would refuse all of the import")
 			return nil
+		}
+		if unknown && array != "thumbnails" {
+			f.plan.Undated[array+"/"+str(row, "id")] = true
+			f.report.add(undated(array, label(any(row), n)))
 		}
 		switch array {
 		case "metrics":
@@ -69,6 +73,11 @@ func (f *preflight) read(ctx context.Context) error {
 		f.report.add(note("filtered", "", "the rows of %d files come in without the files themselves, as --only-documents wants it", f.files))
 	}
 	return nil
+}
+
+// undated is about a row whose date of creation can't be read.
+func undated(array, item string) app.Finding {
+	return problem("date", item, "%s has a date of creation in the backup that is none: it comes in as one of %s", oneOf(array), unknownDate[:len("1970-01-01")])
 }
 
 // respell makes sure that a name that had to change is no other file's, nor that of another object.
@@ -139,8 +148,8 @@ func spelled(name string, old bool) string {
 func (f *preflight) due(array string, row fields) {
 	views, most := number(row, "views"), number(row, "maxViews")
 	past := func(name string) bool {
-		at, err := time.Parse(time.RFC3339Nano, str(row, name))
-		return err == nil && !at.After(f.options.Now())
+		at, is := parseDate(str(row, name))
+		return is && !at.After(f.client.now())
 	}
 	switch {
 	case array == "files" && past("deletesAt"):
@@ -160,9 +169,6 @@ func number(row fields, name string) float64 {
 	return value
 }
 
-// wide are the fields whose numbers a database keeps in 32 bits.
-var wide = []string{"views", "maxViews", "uses", "maxUses", "maxFiles", "maxUrls"}
-
 // oddRow says why Zipline would refuse a row, or stumble over it; "" when it wouldn't. No value is repeated.
 func oddRow(array string, row fields) string {
 	if row == nil {
@@ -175,35 +181,39 @@ func oddRow(array string, row fields) string {
 			return "has a field " + odd.path + " that " + odd.message
 		}
 	}
-	for _, name := range wide {
-		n, is := row[name].(json.Number)
-		if value, err := n.Float64(); is && (err != nil || value != math.Trunc(value) || math.Abs(value) > math.MaxInt32) {
-			return "has a number in " + name + " that no database takes"
-		}
-	}
-	if array == "files" && sizeOf(row) < 0 {
-		return "has a size that is no number of bytes"
-	}
-	for _, name := range []string{"createdAt", "deletesAt", "expiresAt"} {
-		if text := str(row, name); text != "" {
-			if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
-				return "has a date in " + name + " that is none"
-			}
-		}
-	}
-	for name, value := range row {
-		if text, ok := value.(string); ok && strings.Contains(text, "\x00") {
-			return "has a zero byte in " + shorten(name)
-		}
+	for name, why := range oddValues(array, row) {
+		return "has a field " + name + " that " + why
 	}
 	return ""
+}
+
+// twinUsers gives users of one name, as a backup that was put together of two may have them, names of their own: an
+// import skips the second one with all that is theirs.
+func (f *preflight) twinUsers() {
+	users, names, first := f.backup.users, map[string]bool{}, map[string]bool{}
+	ids := slices.SortedFunc(maps.Keys(users), func(a, b string) int {
+		return cmp.Or(cmp.Compare(users[a].created, users[b].created), cmp.Compare(a, b))
+	})
+	for _, id := range ids {
+		names[users[id].name] = true
+	}
+	for _, id := range ids {
+		name := users[id].name
+		if !first[name] {
+			first[name] = true
+			continue
+		}
+		other := numbered(name, dashed, func(other string) bool { return !names[other] })
+		f.plan.Users[id], names[other] = other, true
+		f.report.add(note("renamed", name, "several users of the backup have this name: a later one comes in as %s", quoteName(other)))
+	}
 }
 
 // merge finds the user of the backup whose things the importing administrator gets.
 func (f *preflight) merge() error {
 	me, wanted := f.plan.Admin, cmp.Or(f.r.Wishes.As, f.plan.Admin.Username)
 	for id, u := range f.backup.users {
-		if u.name == wanted {
+		if u.name == wanted && f.plan.Users[id] == "" {
 			f.plan.Merge = id
 		}
 	}
@@ -248,7 +258,7 @@ func (f *preflight) folders(taken map[string]bool) {
 		used[[2]string{f.backup.ownerOf(each.owner), each.name}] = false // known, nobody has come in with it yet
 	}
 	for _, each := range all {
-		if f.plan.exists[keyDigest("folders", f.backup.where(each.id))] {
+		if f.plan.exists[f.backup.folderDigest(each.id)] {
 			continue // it is not sent
 		}
 		owner := f.backup.ownerOf(each.owner)

@@ -3,7 +3,6 @@ package zipline
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -26,8 +25,6 @@ func quoteNames(names []string) string {
 	return strings.Join(shown, ", ")
 }
 
-func decode(answer reply, into any) error { return json.Unmarshal(answer.body, into) }
-
 // collisions are names of the backup that the target has for something else.
 type collisions struct {
 	users, vanities []string
@@ -43,9 +40,11 @@ func (f *preflight) settlePlan(ctx context.Context) error {
 	if err := f.read(ctx); err != nil {
 		return err
 	}
+	f.twinUsers()
 	if err := f.merge(); err != nil {
 		return err
 	}
+	f.backup.findPaths() // whose folders they are is settled now
 	f.folders(nil)
 	if err := f.rows(ctx); err != nil {
 		return err
@@ -88,7 +87,7 @@ func (f *preflight) look(ctx context.Context) error {
 
 // rows looks at the backup's rows with their owners: what is nobody's, passkeys of one name, second factors, quotas.
 func (f *preflight) rows(ctx context.Context) error {
-	passkeys, providers := map[[2]string]bool{}, map[string]bool{}
+	passkeys, providers, quotas := map[[2]string]bool{}, map[string]bool{}, map[string]bool{}
 	view := backupView(f.r, f.plan)
 	view.adopt(f.backup, f.plan)
 	return view.each(ctx, func(array, _ string, _ []trait, row fields) error {
@@ -102,9 +101,12 @@ func (f *preflight) rows(ctx context.Context) error {
 			}
 		case "userOauthProviders":
 			if f.plan.Ignored == nil {
-				break
-			}
-			if id := str(row, "oauthId"); str(row, "provider") == "OIDC" {
+				key := str(row, "provider") + pathJoin + canonical(row["oauthId"])
+				if providers[key] {
+					f.leave(array, row, "duplicate", label(any(row), 0), "another row links the same account elsewhere to a user: Zipline imports one of them only")
+				}
+				providers[key] = true
+			} else if id := str(row, "oauthId"); str(row, "provider") == "OIDC" {
 				f.leave(array, row, "schema", label(any(row), 0), "Zipline 3 had no such provider: Zipline's import of version 3 would refuse all of the backup")
 			} else if providers[id] {
 				f.leave(array, row, "duplicate", label(any(row), 0), "another user or provider has the same id: Zipline's import of version 3 takes one of them only")
@@ -112,7 +114,12 @@ func (f *preflight) rows(ctx context.Context) error {
 				providers[id] = true
 			}
 		case "userQuotas":
-			f.quotas(row)
+			if owner := view.ownerOf(row["userId"]); quotas[owner] {
+				f.leave(array, row, "duplicate", label(any(row), 0), "its user has another quota in the backup: Zipline imports one of them only")
+			} else {
+				quotas[owner] = true
+				f.quotas(row)
+			}
 		case "userPasskeys":
 			key := [2]string{str(row, "userId"), str(row, "name")}
 			if passkeys[key] {
@@ -130,19 +137,7 @@ func (f *preflight) rows(ctx context.Context) error {
 func (f *preflight) settleNames(ctx context.Context) error {
 	c := newComparison(f.r, f.plan)
 	c.backup.adopt(f.backup, f.plan)
-	vanities, twins := map[uint64]bool{}, [][2]string{} // id and code
-	err := c.backup.each(ctx, func(array, key string, traits []trait, row fields) error {
-		if array == "metrics" {
-			return nil
-		}
-		if first := c.expect(array, key, traits, row); !first && array == "urls" {
-			twins = append(twins, [2]string{str(row, "id"), key})
-		}
-		if vanity := str(row, "vanity"); array == "urls" && vanity != "" {
-			vanities[digestOf("vanity", vanity)] = true
-		}
-		return nil
-	})
+	vanities, twins, err := c.expectAll(ctx)
 	if err != nil {
 		return err
 	}
@@ -165,8 +160,8 @@ func (f *preflight) settleNames(ctx context.Context) error {
 		}
 	}
 	for id, u := range f.backup.users {
-		if f.plan.Merge != "" && id != f.plan.Merge && u.name == f.plan.Admin.Username {
-			found.users = append(found.users, u.name) // --as names another one
+		if name := cmp.Or(f.plan.Users[id], u.name); f.plan.Merge != "" && id != f.plan.Merge && name == f.plan.Admin.Username {
+			found.users = append(found.users, name) // --as names another one
 		}
 	}
 	f.warnTOTP()
@@ -175,16 +170,48 @@ func (f *preflight) settleNames(ctx context.Context) error {
 	}
 	f.renameRows(c, found, free)
 	defer func() { f.taken, f.listed, f.bare, f.earlier = nil, nil, nil, nil }() // of many files they are large
-	for _, each := range twins {
-		code := numbered(each[1], dashed, free("urls"))
-		f.plan.Twins[each[0]] = code
-		f.report.add(note("renamed", each[1], "several short URLs of the backup have this code: one of them comes in as %s", quoteName(code)))
-	}
+	f.nameTwins(twins, free)
 	if len(found.adminFolders) > 0 {
 		f.plan.Sent = map[string]string{}
 		f.folders(found.adminFolders)
 	}
 	return nil
+}
+
+// twin is a row of the backup that has the name or code of one before it.
+type twin struct{ array, id, key string }
+
+// nameTwins gives every tag, short URL and invite whose name or code another one of the backup has one of its own.
+func (f *preflight) nameTwins(twins []twin, free func(string) func(string) bool) {
+	for _, each := range twins {
+		form := dashed
+		if each.array == "userTags" {
+			form = bracketed
+		}
+		field, _ := f.plan.renames(each.array)
+		name := numbered(each.key, form, free(each.array))
+		f.plan.Twins[each.array+"/"+each.id] = name
+		f.report.add(note("renamed", each.key, "several %s of the backup have this %s: one of them comes in as %s", nameOf(each.array), field, quoteName(name)))
+	}
+}
+
+// expectAll expects every row of the backup on the target. It returns the digests of the vanities, and every tag, short
+// URL and invite whose name or code another one has too.
+func (c *comparison) expectAll(ctx context.Context) (vanities map[uint64]bool, twins []twin, err error) {
+	vanities = map[uint64]bool{}
+	err = c.backup.each(ctx, func(array, key string, traits []trait, row fields) error {
+		if array == "metrics" {
+			return nil
+		}
+		if first := c.expect(array, key, traits, row); !first && (array == "urls" || array == "userTags" || array == "invites") {
+			twins = append(twins, twin{array, str(row, "id"), key})
+		}
+		if vanity := str(row, "vanity"); array == "urls" && vanity != "" {
+			vanities[digestOf("vanity", vanity)] = true
+		}
+		return nil
+	})
+	return vanities, twins, err
 }
 
 // collide walks a fresh export of the target.
@@ -193,6 +220,9 @@ func (f *preflight) collide(ctx context.Context, c *comparison, vanities map[uin
 	return v.each(ctx, func(array, key string, traits []trait, row fields) error {
 		digest := keyDigest(array, key)
 		f.taken[digest] = true
+		if array == "folders" {
+			digest = c.take(digest, traits)
+		}
 		e, planned := c.index[digest]
 		mine := v.ownerOf(str(row, "userId")+str(row, "inviterId")) == f.plan.Admin.Username
 		same := planned && e.isOf(v, array, row, traits)
@@ -278,8 +308,7 @@ func (f *preflight) stored(ctx context.Context, c *comparison, found *collisions
 		original[to] = from
 	}
 	for object, err := range f.options.Datasource.List(ctx) {
-		var skipped *datasource.Skipped
-		if errors.As(err, &skipped) {
+		if _, skipped := errors.AsType[*datasource.Skipped](err); skipped {
 			continue
 		}
 		if err != nil {
@@ -321,7 +350,7 @@ func (f *preflight) renameUsers(names []string, free func(string) bool) error {
 			WithHint("restore into an empty Zipline, delete or rename those users there, or use --rename to bring them in under new names")
 	}
 	for id, u := range f.backup.users {
-		if id != f.plan.Merge && slices.Contains(names, u.name) {
+		if id != f.plan.Merge && slices.Contains(names, cmp.Or(f.plan.Users[id], u.name)) {
 			f.plan.Users[id] = numbered(u.name, dashed, free)
 			f.report.add(note("renamed", u.name, "the target has a user of this name: this one comes in as %s", quoteName(f.plan.Users[id])))
 		}
@@ -396,9 +425,6 @@ func (f *preflight) foresee(ctx context.Context) error {
 	f.version = f.compared.target.head.versions.zipline
 	if err := f.foreseeSettings(ctx); err != nil {
 		return err
-	}
-	for _, twin := range f.compared.twice {
-		f.report.add(twin.finding())
 	}
 	for _, row := range f.compared.changed {
 		f.report.add(note("changed", shown(row.array, row.key), "%s is on the target already, and is other there than in the backup: it stays as it is", oneOf(row.array)))

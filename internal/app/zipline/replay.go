@@ -71,6 +71,16 @@ func (t *Target) bringIn(ctx context.Context, r *app.Replay, p *plan) (bool, err
 	if missing == 0 || s.Answered && begun > 0 || s.Tries >= maxTries {
 		return true, nil
 	}
+	if s.Stumbled && begun > 0 && !s.Stood {
+		stand := c.stand()
+		if s.Tries > 0 && slices.Equal(stand, s.Stand) {
+			return true, nil // as the import before it did: a further one would too
+		}
+		s.Stand, s.Stood = stand, true // once for each import: a taking back may end in the middle
+		if err := r.Notes.Put(ctx, importNote, s); err != nil {
+			return false, fmt.Errorf("note how far the import has come: %w", err)
+		}
+	}
 	if err := t.stumbledOver(ctx, r, c, &s); err != nil {
 		return false, err
 	}
@@ -95,18 +105,19 @@ func (t *Target) clearTags(ctx context.Context, r *app.Replay, p *plan, c *compa
 	if !s.Begun {
 		return nil
 	}
-	var suspects []string
-	if s.Stumbled {
-		for _, row := range c.backup.tags {
-			if key := str(row, "name"); !p.exists[keyDigest("userTags", key)] {
-				suspects = append(suspects, key)
-			}
+	suspects, planned := []string{}, map[string]bool{}
+	for _, row := range c.backup.tags {
+		key := str(row, "name")
+		if planned[key] = true; s.Stumbled && !p.exists[keyDigest("userTags", key)] {
+			suspects = append(suspects, key)
 		}
+	}
+	if s.Stumbled {
 		if err := t.freeVanities(ctx, r, p, s.Vanities); err != nil {
 			return err
 		}
 	}
-	return t.freeTags(ctx, r, p, suspects)
+	return t.freeTags(ctx, r, p, suspects, planned)
 }
 
 // stumbledOver notes the names of URLs that an import may have stumbled over: those that did not come in, where all
@@ -145,7 +156,7 @@ func (t *Target) importRows(ctx context.Context, r *app.Replay, p *plan, s impor
 	if err := p.stages.note(ctx, r); err != nil {
 		return false, err
 	}
-	s = importing{Begun: true, Tries: s.Tries + 1, Metrics: s.Metrics, Measured: s.Measured, Sent: t.options.Now(), Lost: true}
+	s = importing{Begun: true, Tries: s.Tries + 1, Metrics: s.Metrics, Measured: s.Measured, Sent: t.client.now(), Lost: true, Stand: s.Stand}
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
@@ -162,7 +173,7 @@ func (t *Target) importRows(ctx context.Context, r *app.Replay, p *plan, s impor
 		}
 		return false, err
 	}
-	s.Answered, s.Lost, s.Ended = true, false, t.options.Now()
+	s.Answered, s.Lost, s.Ended = true, false, t.client.now()
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
@@ -219,11 +230,11 @@ func (t *Target) bringMetrics(ctx context.Context, r *app.Replay, p *plan) (bool
 		p.stages.Metrics = true
 		return true, p.stages.note(ctx, r)
 	}
-	s.Metrics, s.Measured, s.Sent, s.Lost = true, false, t.options.Now(), true
+	s.Metrics, s.Measured, s.Sent, s.Lost = true, false, t.client.now(), true
 	if err := r.Notes.Put(ctx, importNote, s); err != nil {
 		return false, fmt.Errorf("note the import: %w", err)
 	}
-	if pause := importPause - t.options.Now().Sub(s.Ended); pause > 0 {
+	if pause := importPause - t.client.now().Sub(s.Ended); pause > 0 {
 		if err := t.client.sleep(ctx, min(pause, importPause)); err != nil {
 			return false, err
 		}

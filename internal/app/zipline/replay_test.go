@@ -308,7 +308,7 @@ func TestReplayFields(t *testing.T) {
 					row["owner"] = "mara" // what is nobody's
 				}
 				names := map[any]bool{}
-				for _, id := range list(row, "files") {
+				for _, id := range filesOf(row) {
 					names[files[id]] = true
 				}
 				row["names"] = fmt.Sprint(names)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 
 	"lifeboat/internal/app"
 )
@@ -32,18 +33,17 @@ type comparison struct {
 	backup, target *view
 	index          map[uint64]expected
 	sum            map[string]*tallied
+	twins          map[uint64]int     // how many further rows of a digest there are: folders may be called alike
+	begin          map[uint64]int     // of those: how many from the first on are found
+	alike          map[alike][]int    // of those: which further ones, in order, have what; found ones go when it is asked
 	differ         map[uint64][]trait // of the target's rows that are other than in the backup
-	twice          []twin
-	changed        []twin          // rows that the target had, other than in the backup
-	strangers      map[string]bool // users of the target that have a name of the plan, and were made by somebody else
+	changed        []named            // rows that the target had, other than in the backup
+	claimed        map[string]bool    // ids of the target's folders that are one of the backup
+	strangers      map[string]bool    // users of the target that have a name of the plan, and were made by somebody else
 }
 
-// twin is a row of the backup that is called like another one.
-type twin struct{ array, key string }
-
-func (t twin) finding() app.Finding {
-	return problem("duplicate", shown(t.array, t.key), "several %s of the backup are called so: the target may get one of them only", nameOf(t.array))
-}
+// named is a row by what it is called.
+type named struct{ array, key string }
 
 // tallied counts the rows of an array.
 type tallied struct {
@@ -53,6 +53,14 @@ type tallied struct {
 }
 
 func keyDigest(array, key string) uint64 { return digestOf(array, key) }
+
+// nth is the digest of the n-th further row that is called as the one of a digest; that of 0 is the one itself.
+func nth(digest uint64, n int) uint64 {
+	if n == 0 {
+		return digest
+	}
+	return digestOf("nth", strconv.FormatUint(digest, 16), strconv.Itoa(n))
+}
 
 // backupView sees the backup with the names of the plan.
 func backupView(r *app.Replay, p *plan) *view {
@@ -85,7 +93,7 @@ func (t *Target) targetView(open opener, p *plan, backup *view) *view {
 func newComparison(r *app.Replay, p *plan) *comparison {
 	c := &comparison{
 		plan: p, backup: backupView(r, p), index: make(map[uint64]expected, len(p.chosen.known)), sum: map[string]*tallied{},
-		differ: map[uint64][]trait{}, strangers: map[string]bool{},
+		twins: map[uint64]int{}, begin: map[uint64]int{}, alike: map[alike][]int{}, differ: map[uint64][]trait{}, strangers: map[string]bool{}, claimed: map[string]bool{},
 	}
 	for _, array := range arrays {
 		c.sum[array] = &tallied{}
@@ -119,11 +127,12 @@ func (t *Target) compareWith(ctx context.Context, c *comparison, working func(in
 
 // expect notes a row of the backup; false where one of the same name came before.
 func (c *comparison) expect(array, key string, traits []trait, row fields) bool {
-	digest := keyDigest(array, key)
-	if _, twice := c.index[digest]; twice {
-		c.twice = append(c.twice, twin{array, key})
-		return false
+	first := keyDigest(array, key)
+	_, twin := c.index[first]
+	if twin {
+		c.twins[first]++
 	}
+	digest := nth(first, c.twins[first])
 	id := ownerID(row)
 	e := expected{traits: digestTraits(traits), born: born(array, traits), since: since(array, c.backup.ownerOf(id), row)}
 	if c.plan.exists[digest] {
@@ -134,14 +143,82 @@ func (c *comparison) expect(array, key string, traits []trait, row fields) bool 
 	}
 	c.index[digest] = e
 	c.sum[array].want++
-	return true
+	if c.twins[first] == 1 {
+		c.addAlike(first, 0)
+	}
+	if twin {
+		c.addAlike(first, c.twins[first])
+	}
+	return !twin
+}
+
+// alike are the rows of a backup that are called alike and have the same; the target had all of them before, or none.
+type alike struct {
+	digest, traits uint64
+	existed        bool
+}
+
+// addAlike notes the n-th further row of a digest where twin finds it.
+func (c *comparison) addAlike(digest uint64, n int) {
+	e := c.index[nth(digest, n)]
+	key := alike{digest, e.traits, e.bits&bitExists != 0}
+	c.alike[key] = append(c.alike[key], n)
+}
+
+// nextAlike returns the first of some rows that is not found yet, or none.
+func (c *comparison) nextAlike(key alike) []int {
+	rows := c.alike[key]
+	for len(rows) > 0 && c.index[nth(key.digest, rows[0])].bits&bitFound != 0 {
+		rows = rows[1:]
+	}
+	c.alike[key] = rows
+	return rows[:min(len(rows), 1)]
+}
+
+// twin picks the row of the backup that one of the target is: of several that are called alike, the first that is not
+// found yet and has the same traits, and that the target had before or not as existed says, or else the first that is not
+// found yet.
+func (c *comparison) twin(digest, traits uint64, existed ...bool) uint64 {
+	all := c.twins[digest]
+	if all == 0 {
+		return digest
+	}
+	for c.begin[digest] < all && c.index[nth(digest, c.begin[digest])].bits&bitFound != 0 {
+		c.begin[digest]++
+	}
+	var fit []int
+	for _, each := range existed {
+		fit = append(fit, c.nextAlike(alike{digest, traits, each})...)
+	}
+	if len(fit) > 0 {
+		return nth(digest, slices.Min(fit))
+	}
+	return nth(digest, c.begin[digest])
+}
+
+// take is twin, by what the rows have, for a row of the target that is looked at once.
+func (c *comparison) take(digest uint64, traits []trait) uint64 {
+	if c.twins[digest] == 0 {
+		return digest
+	}
+	digest = c.twin(digest, digestTraits(traits), false, true)
+	e := c.index[digest]
+	e.bits |= bitFound
+	c.index[digest] = e
+	return digest
 }
 
 func (c *comparison) find(array, key string, traits []trait, id string) {
 	digest := keyDigest(array, key)
+	if c.twins[digest] > 0 {
+		digest = c.twin(digest, digestTraits(traits), c.plan.had(array, id))
+	}
 	e, ours := c.index[digest]
 	if !ours || e.bits&bitFound != 0 {
 		return
+	}
+	if array == "folders" {
+		c.claimed[id] = true
 	}
 	sum := c.sum[array]
 	e.bits |= bitFound
@@ -165,7 +242,7 @@ func (c *comparison) find(array, key string, traits []trait, id string) {
 		sum.same++
 		sum.stays += sum.exists - there
 	case e.bits&bitExists != 0 && len(c.changed) < maxDiffer:
-		c.changed = append(c.changed, twin{array, key})
+		c.changed = append(c.changed, named{array, key})
 	}
 	if !same && len(c.differ) < maxDiffer {
 		c.differ[digest] = traits
@@ -249,6 +326,15 @@ func (c *comparison) missing() (missing, begun int64) {
 		}
 	}
 	return missing, begun
+}
+
+// stand is how many rows of the backup the target has, by array.
+func (c *comparison) stand() []int64 {
+	found := make([]int64, 0, len(arrays))
+	for _, array := range arrays {
+		found = append(found, c.sum[array].found)
+	}
+	return found
 }
 
 // fixed are the super administrators of the backup that the target has, by their names there: an import skips them with

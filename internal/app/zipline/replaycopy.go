@@ -1,10 +1,7 @@
 package zipline
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 
 	"lifeboat/internal/app"
@@ -24,14 +21,11 @@ func sentID(id string) string { return "lifeboat-" + id }
 
 // copying writes the copy of a backup's export that is imported.
 type copying struct {
-	w     *bufio.Writer
+	*partWriter
 	plan  *plan
 	view  *view
 	part  string
-	admin fields // the administrator's row on the target
-	array string // that is being written; "" between arrays
-	rows  int64
-	done  map[string]bool
+	admin fields          // the administrator's row on the target
 	files map[uint64]bool // hashes of the ids of files that are sent and have a tag
 }
 
@@ -39,10 +33,7 @@ type copying struct {
 // administrator's own row, admin, keeps what it has where nobody is merged into it. Nothing of the backup's request
 // (the environment of a server) is in it.
 func writeCopy(ctx context.Context, w io.Writer, r *app.Replay, p *plan, part string, admin fields) error {
-	c := &copying{
-		w: bufio.NewWriterSize(w, 64<<10), plan: p, view: backupView(r, p), part: part, admin: admin,
-		done: map[string]bool{}, files: map[uint64]bool{},
-	}
+	c := &copying{newPartWriter(w, "[]"), p, backupView(r, p), part, admin, map[uint64]bool{}}
 	began := false
 	err := c.view.each(ctx, func(array, key string, _ []trait, row fields) error {
 		if !began {
@@ -60,7 +51,7 @@ func writeCopy(ctx context.Context, w io.Writer, r *app.Replay, p *plan, part st
 	if err := c.end(); err != nil {
 		return err
 	}
-	return c.w.Flush()
+	return c.Flush()
 }
 
 func (c *copying) begin() {
@@ -73,7 +64,7 @@ func (c *copying) begin() {
 
 func (c *copying) end() error {
 	for _, array := range arrays {
-		if !c.done[array] {
+		if !c.begun[array] {
 			if err := c.open(array); err != nil {
 				return err
 			}
@@ -94,15 +85,9 @@ func (c *copying) end() error {
 	return nil
 }
 
-// open begins an array.
+// open begins an array; the users with the administrator, who keeps what he has.
 func (c *copying) open(array string) error {
-	if c.array == array {
-		return nil
-	}
-	c.shut()
-	c.array, c.rows, c.done[array] = array, 0, true
-	c.text(`,"` + array + `":[`)
-	if array != "users" || c.part != partRows || c.plan.Merge != "" || c.admin == nil {
+	if !c.partWriter.open(array) || array != "users" || c.part != partRows || c.plan.Merge != "" || c.admin == nil {
 		return nil
 	}
 	own := fields{"id": keeper, "createdAt": c.admin["createdAt"], "username": c.plan.Admin.Username, "password": nil, "role": "USER"}
@@ -112,14 +97,7 @@ func (c *copying) open(array string) error {
 	if _, ok := own["view"].(fields); !ok {
 		own["view"] = fields{}
 	}
-	return c.put(own)
-}
-
-func (c *copying) shut() {
-	if c.array != "" {
-		c.text(`]`)
-	}
-	c.array = ""
+	return c.put("", own)
 }
 
 // row writes one row, which has its names of the target.
@@ -130,7 +108,7 @@ func (c *copying) row(array, key string, row fields) error {
 	if err := c.open(array); err != nil {
 		return err
 	}
-	if c.plan.exists[keyDigest(array, key)] {
+	if c.plan.exists[c.view.digest(array, key, row)] {
 		return nil
 	}
 	id := str(row, "id")
@@ -146,10 +124,10 @@ func (c *copying) row(array, key string, row fields) error {
 			c.files[hash] = true
 		}
 	case "userTags":
-		row["files"] = c.sent(list(row, "files"))
+		row["files"] = c.sent(filesOf(row))
 	}
 	c.refer(array, row)
-	return c.put(row)
+	return c.put("", row)
 }
 
 // sent returns those ids of files that are in the copy: the import fails over any other.
@@ -182,23 +160,4 @@ func (c *copying) refer(array string, row fields) {
 	default:
 		row[name] = keeper
 	}
-}
-
-func (c *copying) put(row fields) error {
-	if c.rows > 0 {
-		c.text(`,`)
-	}
-	c.rows++
-	return c.value(row)
-}
-
-func (c *copying) text(s string) { _, _ = c.w.WriteString(s) } // Flush returns its error
-
-func (c *copying) value(value any) error {
-	text, err := json.Marshal(value)
-	if err != nil {
-		return fmt.Errorf("write a row of the copy: %w", err)
-	}
-	_, err = c.w.Write(text)
-	return err
 }

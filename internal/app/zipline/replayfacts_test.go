@@ -138,7 +138,7 @@ func TestReplayTaggedFiles(t *testing.T) {
 	}
 	tagged := 0
 	for _, row := range b.targetRows()["userTags"] {
-		tagged = max(tagged, len(list(row, "files")))
+		tagged = max(tagged, len(filesOf(row)))
 	}
 	if tagged != len(ids)-2 {
 		t.Errorf("%d of %d files have the tag", tagged, len(ids))

@@ -1,6 +1,7 @@
 package zipline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -44,32 +45,46 @@ func (t *Target) mend(ctx context.Context, r *app.Replay, p *plan) (bool, error)
 	return true, nil
 }
 
-// match finds the administrator's folders on the target: by path, or by name and date where they lie elsewhere.
+// match finds the administrator's folders on the target: by path, or by name and date where they lie elsewhere. Where
+// several are called alike, each is found once, and those that existed are found among those that the target had.
 func (m *mending) match() {
-	byPath, byDate := map[string]string{}, map[[2]string]string{}
-	for id, f := range m.target.folders {
-		if m.target.ownerOf(f.owner) == m.plan.Admin.Username {
-			byPath[m.target.where(id)] = id
-			byDate[[2]string{f.name, f.created}] = id
+	byPath, byDate := map[[2]string][]string{}, map[[2]string][]string{}
+	for _, id := range slices.Sorted(maps.Keys(m.target.folders)) {
+		if f := m.target.folders[id]; m.target.ownerOf(f.owner) == m.plan.Admin.Username {
+			path, date := [2]string{m.target.where(id)}, [2]string{f.name, f.created}
+			byPath[path], byDate[date] = append(byPath[path], id), append(byDate[date], id)
 		}
 	}
-	for id, f := range m.backup.folders {
-		if m.backup.ownerOf(f.owner) != m.plan.Admin.Username {
-			continue
+	taken := map[string]bool{}
+	take := func(id string, all []string) {
+		existed := m.existed(id)
+		at := slices.IndexFunc(all, func(there string) bool { return !taken[there] && m.plan.had("folders", there) == existed })
+		if at >= 0 {
+			m.folders[id], taken[all[at]] = all[at], true
 		}
-		if there := byPath[m.backup.where(id)]; there != "" {
-			m.folders[id] = there
-		} else if there := byDate[[2]string{f.name, f.created}]; there != "" {
-			m.folders[id] = there
+	}
+	ids := slices.SortedFunc(maps.Keys(m.backup.folders), func(a, b string) int {
+		return cmp.Compare(m.backup.folders[a].order, m.backup.folders[b].order)
+	})
+	ids = slices.DeleteFunc(ids, func(id string) bool { return m.backup.ownerOf(m.backup.folders[id].owner) != m.plan.Admin.Username })
+	for _, id := range ids {
+		take(id, byPath[[2]string{m.backup.where(id)}])
+	}
+	for _, id := range ids {
+		if f := m.backup.folders[id]; m.folders[id] == "" {
+			take(id, byDate[[2]string{f.name, f.created}])
 		}
 	}
 }
+
+// existed reports whether the target had a folder of the backup before this restore.
+func (m *mending) existed(id string) bool { return m.plan.exists[m.backup.folderDigest(id)] }
 
 // parents puts folders into the parents that existed.
 func (m *mending) parents(ctx context.Context) error {
 	for _, id := range slices.Sorted(maps.Keys(m.folders)) {
 		child, parent := m.target.folders[m.folders[id]], m.folders[m.backup.folders[id].parent]
-		if parent == "" || child.parent == parent || m.plan.exists[keyDigest("folders", m.backup.where(id))] {
+		if parent == "" || child.parent == parent || m.existed(id) {
 			continue
 		}
 		if err := m.patch(ctx, "/api/user/folders/"+url.PathEscape(child.id), map[string]any{"parentId": parent}); err != nil {
@@ -87,7 +102,7 @@ func (m *mending) files(ctx context.Context) error {
 			return nil
 		}
 		from := str(row, "folderId")
-		exists := m.plan.exists[keyDigest("folders", m.backup.where(from))]
+		exists := m.existed(from)
 		if exists && !m.plan.exists[keyDigest("files", str(row, "name"))] {
 			wanted[digestOf("name", str(row, "name"))] = m.folders[from]
 		}
@@ -135,7 +150,7 @@ func (m *mending) tags(ctx context.Context) error {
 			}
 		case "userTags":
 			tags[str(row, "name")] = str(row, "id")
-			for _, file := range list(row, "files") {
+			for _, file := range filesOf(row) {
 				has[file] = append(has[file], str(row, "id"))
 			}
 		}
@@ -171,7 +186,7 @@ func (m *mending) tagging(ctx context.Context) (map[uint64][]string, error) {
 		case array == "files" && there:
 			existed[digestOf("name", key)] = true
 		case array == "userTags":
-			for _, file := range list(row, "files") {
+			for _, file := range filesOf(row) {
 				if name := m.backup.tagged[digestOf("id", file)]; name != 0 && existed[name] != there {
 					wanted[name] = append(wanted[name], key)
 				}

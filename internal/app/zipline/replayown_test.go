@@ -359,7 +359,7 @@ func (b *bed) folderID(name string) string {
 func (b *bed) tagsOf(file map[string]any) []string {
 	var names []string
 	for _, row := range b.targetRows()["userTags"] {
-		if slices.Contains(list(row, "files"), str(file, "id")) {
+		if slices.Contains(filesOf(row), str(file, "id")) {
 			names = append(names, str(row, "name"))
 		}
 	}

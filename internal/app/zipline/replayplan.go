@@ -19,7 +19,7 @@ type plan struct {
 	Users   map[string]string `json:"users,omitempty"`   // id in the backup to the name on the target, where it differs
 	Tags    map[string]string `json:"tags,omitempty"`    // name to name
 	Codes   map[string]string `json:"codes,omitempty"`   // of URLs
-	Twins   map[string]string `json:"twins,omitempty"`   // id of a URL, whose code another one of the backup has, to its code
+	Twins   map[string]string `json:"twins,omitempty"`   // array/id of a row, whose name or code another one of the backup has, to its own
 	Vanity  map[string]string `json:"vanity,omitempty"`  // of URLs
 	Invites map[string]string `json:"invites,omitempty"` // code to code
 	Files   map[string]string `json:"files,omitempty"`   // stored name to stored name
@@ -27,6 +27,7 @@ type plan struct {
 	Sent    map[string]string `json:"sent,omitempty"`    // id of a folder to the name that it is imported under
 	Cut     map[string]bool   `json:"cut,omitempty"`     // ids of folders that come in without their parent
 	Left    map[string]bool   `json:"left,omitempty"`    // rows that don't come in, as array/id
+	Undated map[string]bool   `json:"undated,omitempty"` // rows that come in with unknownDate, as array/id
 	Orphans map[string]bool   `json:"orphans,omitempty"` // objects without a row whose name a row of the target has
 	// Exists are the keys of rows that the target had before the first import, as they are in the backup.
 	Exists hashes `json:"exists,omitempty"`
@@ -64,6 +65,10 @@ type importing struct {
 	Lost bool      `json:"lost,omitzero"`
 	// Ended is when the last answer of an import arrived.
 	Ended time.Time `json:"ended,omitzero"`
+	// Stand is how far an import came that stumbled: the rows that are in, by array. Stood is set where it was the last
+	// one; else it was one before.
+	Stand []int64 `json:"stand,omitempty"`
+	Stood bool    `json:"stood,omitzero"`
 	// Vanities are names of URLs that the last import may have stumbled over.
 	Vanities []string `json:"vanities,omitempty"`
 }
@@ -84,7 +89,7 @@ func (p *plan) ready() {
 			*m = map[string]string{}
 		}
 	}
-	for _, m := range []*map[string]bool{&p.Cut, &p.Left, &p.Orphans} {
+	for _, m := range []*map[string]bool{&p.Cut, &p.Left, &p.Undated, &p.Orphans} {
 		if *m == nil {
 			*m = map[string]bool{}
 		}
@@ -133,12 +138,16 @@ func (p *plan) change(array string, row fields) bool {
 	if p.Left[array+"/"+id] {
 		return false
 	}
+	settleDates(row)
 	if field, names := p.renames(array); field != "" {
 		name, _ := row[field].(string)
 		if array == "files" && p.chosen.leftOut(name) {
 			return false
 		}
 		if other := names[name]; other != "" {
+			row[field] = other
+		}
+		if other := p.Twins[array+"/"+id]; other != "" {
 			row[field] = other
 		}
 	}
@@ -151,9 +160,6 @@ func (p *plan) change(array string, row fields) bool {
 			row["username"] = p.Admin.Username
 		}
 	case "urls":
-		if other := p.Twins[id]; other != "" {
-			row["code"] = other
-		}
 		vanity, _ := row["vanity"].(string)
 		if other := p.Vanity[vanity]; vanity != "" && other != "" {
 			row["vanity"] = other

@@ -117,17 +117,7 @@ func (open opener) walk(ctx context.Context, row func(array string, n int64, row
 		return nil, err
 	}
 	defer body.Close()
-	return walkExport(contextual(ctx, body), row, settings, skipped...)
-}
-
-// contextual ends the reading of a body with its context.
-func contextual(ctx context.Context, body io.Reader) io.Reader {
-	return readerFunc(func(p []byte) (int, error) {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		return body.Read(p)
-	})
+	return walkExport(app.Stoppable(ctx, body), row, settings, skipped...)
 }
 
 // backupOf opens the export in a backup; one of format 3 as one of format 4.
@@ -182,7 +172,7 @@ func (open opener) once() opener {
 		if err != nil {
 			return nil, err
 		}
-		start, err := io.ReadAll(io.LimitReader(contextual(ctx, body), inWhole+1))
+		start, err := io.ReadAll(io.LimitReader(app.Stoppable(ctx, body), inWhole+1))
 		switch {
 		case err != nil:
 			_ = body.Close()

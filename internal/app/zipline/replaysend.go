@@ -130,7 +130,7 @@ func (t *Target) waitForLost(ctx context.Context, s importing) (waited, still bo
 	if !s.Lost {
 		return false, true, nil
 	}
-	left := min(t.options.LostTimeout, t.options.LostTimeout-t.options.Now().Sub(s.Sent))
+	left := min(t.options.LostTimeout, t.options.LostTimeout-t.client.now().Sub(s.Sent))
 	for ; left > 0; left -= settlePause {
 		if t.nearEnd(ctx) {
 			return waited, false, nil

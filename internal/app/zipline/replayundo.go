@@ -126,7 +126,7 @@ func (t *Target) left(ctx context.Context, p *plan, c *comparison) (*undoing, er
 		asked := str(row, "destination") == askingDestination || array == "userTags" && str(row, "color") == askingColor
 		made := c.made(array, key, traits, id)
 		if f := v.folders[id]; array == "folders" && f != nil {
-			made = sent[digestOf(owner, f.name, f.created)] && !p.exists[keyDigest(array, key)] && !p.had(array, id)
+			made = sent[digestOf(owner, f.name, f.created)] && !p.had(array, id)
 		}
 		ours := owner == p.Admin.Username && (asked || made)
 		theirs := created[owner] && !fixed[owner]
@@ -202,8 +202,8 @@ func (p *plan) suspect(ctx context.Context, r *app.Replay, names []string) error
 }
 
 // freeTags renames those tags of the plan whose name is taken by a tag that no export shows: its user was deleted. It
-// asks by making the tag and deleting it again.
-func (t *Target) freeTags(ctx context.Context, r *app.Replay, p *plan, all []string) error {
+// asks by making the tag and deleting it again. None gets a name that is planned: those of the backup's tags.
+func (t *Target) freeTags(ctx context.Context, r *app.Replay, p *plan, all []string, planned map[string]bool) error {
 	var names []string
 	if _, err := r.Notes.Get(ctx, suspectNote, &names); err != nil {
 		return fmt.Errorf("read the notes of this restore: %w", err)
@@ -215,17 +215,22 @@ func (t *Target) freeTags(ctx context.Context, r *app.Replay, p *plan, all []str
 		if err != nil {
 			return err
 		}
-		original := p.originalTag(name)
+		original, names, of := p.originalTag(name)
 		for n := 2; !free; n++ {
 			if n > maxRenames {
 				return failure.New(failure.Conflict, "no free name was found for the tag %s", quoteName(original)).
 					WithHint("rename the tag in the source or on the target, then run again")
 			}
-			p.Tags[original] = bracketed(original, n) // noted before it is made, so that it is taken back with the rest
+			name = bracketed(original, n)
+			if planned[name] {
+				continue
+			}
+			planned[name] = true
+			names[of] = name // noted before it is made, so that it is taken back with the rest
 			if err := r.Notes.Put(ctx, planNote, p); err != nil {
 				return fmt.Errorf("note the plan: %w", err)
 			}
-			if free, err = t.tagFree(ctx, p.Tags[original]); err != nil {
+			if free, err = t.tagFree(ctx, name); err != nil {
 				return err
 			}
 		}
@@ -236,13 +241,20 @@ func (t *Target) freeTags(ctx context.Context, r *app.Replay, p *plan, all []str
 // maxRenames bounds how many names are tried for one tag.
 const maxRenames = 50
 
-func (p *plan) originalTag(name string) string {
-	for original, other := range p.Tags {
-		if other == name {
-			return original
+// originalTag returns what the new names of a tag start with, and where in the plan the tag's name stands: under its own
+// one, or under its row where another tag of the backup has that one.
+func (p *plan) originalTag(name string) (original string, names map[string]string, of string) {
+	for row, other := range p.Twins {
+		if other == name && strings.HasPrefix(row, "userTags/") {
+			return name, p.Twins, row
 		}
 	}
-	return name
+	for original, other := range p.Tags {
+		if other == name {
+			return original, p.Tags, original
+		}
+	}
+	return name, p.Tags, name
 }
 
 func (t *Target) tagFree(ctx context.Context, name string) (bool, error) {

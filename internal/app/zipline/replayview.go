@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,8 @@ type folder struct {
 	id, name, owner, parent, created string // owner and parent are ids
 	sent                             string // on a target: the name that it was imported under and still has
 	path                             string // names from the root, joined by pathJoin
+	order                            int    // of the folders in the export
+	nth                              int    // how many before it have its owner, path and date
 }
 
 // pathJoin joins names of folders, which may hold any character that people type.
@@ -116,9 +119,9 @@ func (v *view) learnRow(array string, row fields) {
 	case "users":
 		v.users[id] = user{name: str(row, "username"), role: str(row, "role"), created: moment(row["createdAt"])}
 	case "folders":
-		v.folders[id] = &folder{id: id, name: str(row, "name"), owner: str(row, "userId"), parent: str(row, "parentId"), created: moment(row["createdAt"])}
+		v.folders[id] = &folder{id: id, name: str(row, "name"), owner: str(row, "userId"), parent: str(row, "parentId"), created: moment(row["createdAt"]), order: len(v.folders)}
 	case "userTags":
-		for _, file := range list(row, "files") {
+		for _, file := range filesOf(row) {
 			v.tagged[digestOf("id", file)] = 0
 		}
 	}
@@ -136,6 +139,29 @@ func (v *view) findPaths() {
 	for _, f := range v.folders {
 		f.path = v.pathOf(f)
 	}
+	all := slices.SortedFunc(maps.Values(v.folders), func(a, b *folder) int { return cmp.Compare(a.order, b.order) })
+	before := make(map[uint64]int, len(all))
+	for _, f := range all {
+		digest := keyDigest("folders", v.where(f.id))
+		f.nth = before[digest]
+		before[digest]++
+	}
+}
+
+// digest tells a row of a backup from all others, as a comparison does: folders may be called alike.
+func (v *view) digest(array, key string, row fields) uint64 {
+	if array == "folders" {
+		return v.folderDigest(str(row, "id"))
+	}
+	return keyDigest(array, key)
+}
+
+func (v *view) folderDigest(id string) uint64 {
+	digest := keyDigest("folders", v.where(id))
+	if f := v.folders[id]; f != nil {
+		return nth(digest, f.nth)
+	}
+	return digest
 }
 
 // adopt takes over what another view of the same backup has learned, as the plan has it by now: each does not learn it
@@ -272,7 +298,7 @@ func (v *view) ofFolder(traits []trait, f *folder) []trait {
 // tagFiles sums up the names of a tag's files, in any order; a file that the export doesn't have doesn't count.
 func (v *view) tagFiles(row fields) string {
 	sum, n := uint64(0), 0
-	for _, id := range list(row, "files") {
+	for _, id := range filesOf(row) {
 		if name := v.tagged[digestOf("id", id)]; name != 0 {
 			sum, n = sum+name, n+1
 		}
@@ -300,15 +326,16 @@ func digestTraits(traits []trait) uint64 {
 	return digestOf(words...)
 }
 
+// str returns a string of a row, or "".
 func str(row fields, name string) string {
 	text, _ := row[name].(string)
 	return text
 }
 
-// list returns the strings of a list.
-func list(row fields, name string) []string {
+// filesOf returns the ids of the files of a tag, or of a folder of format 3.
+func filesOf(row fields) []string {
 	var all []string
-	values, _ := row[name].([]any)
+	values, _ := row["files"].([]any)
 	for _, value := range values {
 		if text, ok := value.(string); ok {
 			all = append(all, text)

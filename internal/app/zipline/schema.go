@@ -3,7 +3,10 @@ package zipline
 import (
 	"bytes"
 	_ "embed"
+	"encoding/json"
 	"fmt"
+	"iter"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -91,6 +94,40 @@ func (o *oddities) check(name, path string, value any, where func() string) {
 		if !once[odd] {
 			once[odd] = true
 			o.add(odd, where)
+		}
+	}
+}
+
+// wide are the fields whose numbers a database keeps in 32 bits.
+var wide = []string{"views", "maxViews", "uses", "maxUses", "maxFiles", "maxUrls"}
+
+// oddValues yields the fields of a row whose values fit the schema, and no import or no database, and why.
+func oddValues(array string, row fields) iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, name := range wide {
+			n, is := row[name].(json.Number)
+			if value, err := n.Float64(); is && (err != nil || value != math.Trunc(value) || math.Abs(value) > math.MaxInt32) &&
+				!yield(name, "holds a number that no database takes") {
+				return
+			}
+		}
+		if _, is := row["size"].(json.Number); array == "files" && is && sizeOf(row) < 0 && !yield("size", "holds no number of bytes") {
+			return
+		}
+		for _, name := range datesIn {
+			text, is := row[name].(string)
+			if _, ok := parseDate(text); is && !ok && (text != "" || name == "createdAt") && !yield(name, "holds a date that is none") {
+				return
+			}
+		}
+		zero := ""
+		for name, value := range row {
+			if text, is := value.(string); is && strings.ContainsRune(text, 0) && (zero == "" || name < zero) {
+				zero = name
+			}
+		}
+		if zero != "" {
+			yield(shorten(zero), "holds a zero byte")
 		}
 	}
 }

@@ -62,9 +62,9 @@ func TestStreaming(t *testing.T) {
 				fmt.Fprint(w, comma)
 				comma = ","
 				if i == 0 {
-					fmt.Fprintf(w, `{"id":"u%d","createdAt":"","username":"u%d","avatar":"%s","role":"USER","view":{}}`, n, n, avatar)
+					fmt.Fprintf(w, `{"id":"u%d","createdAt":"2026-01-01T00:00:00.000Z","username":"u%d","avatar":"%s","role":"USER","view":{}}`, n, n, avatar)
 				} else {
-					fmt.Fprintf(w, `{"id":"m%d","createdAt":"","data":{"users":1,"files":1,"fileViews":1,"urls":1,"urlViews":1,"storage":1,"filesUsers":[{"username":"a","sum":1,"storage":1,"views":1}],"urlsUsers":[],"types":[{"type":"a/b","sum":1}]}}`, n)
+					fmt.Fprintf(w, `{"id":"m%d","createdAt":"2026-01-01T00:00:00.000Z","data":{"users":1,"files":1,"fileViews":1,"urls":1,"urlViews":1,"storage":1,"filesUsers":[{"username":"a","sum":1,"storage":1,"views":1}],"urlsUsers":[],"types":[{"type":"a/b","sum":1}]}}`, n)
 				}
 			}
 		}
@@ -99,7 +99,7 @@ func TestLargeRow(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	_, err := readBounded(io.MultiReader(strings.NewReader(start), endless), true, 2<<20)
+	_, err := readWith(io.MultiReader(strings.NewReader(start), endless), true, 2<<20, nil)
 	checkError(t, err, failure.Invalid, "2 MiB", "avatar")
 }
 

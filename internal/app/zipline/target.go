@@ -64,42 +64,18 @@ var _ app.Target = (*Target)(nil)
 
 // NewTarget returns a target. It checks the options, with Usage errors, and asks nobody.
 func NewTarget(options TargetOptions) (*Target, error) {
-	base, err := parseURL(options.URL)
+	client, err := newClient(options.URL, client{
+		side: "target", token: options.Token, http: options.HTTP, idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := checkToken(options.Token); err != nil {
-		return nil, err
-	}
-	options = options.withDefaults()
-	answers := *options.HTTP
-	answers.CheckRedirect = sameServer
-	return &Target{options: options, client: &client{
-		side: "target",
-		base: base, token: options.Token, http: &answers,
-		idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
-	}}, nil
-}
-
-func (o TargetOptions) withDefaults() TargetOptions {
-	for limit, standard := range map[*time.Duration]time.Duration{
-		&o.Timeout: 15 * time.Second, &o.ExportTimeout: 5 * time.Minute, &o.ImportTimeout: 2 * time.Hour,
-		&o.IdleTimeout: time.Minute, &o.SettleTimeout: 30 * time.Minute, &o.LostTimeout: time.Minute,
-	} {
-		if *limit <= 0 {
-			*limit = standard
-		}
-	}
-	if o.HTTP == nil {
-		o.HTTP = newHTTP()
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Sleep == nil {
-		o.Sleep = sleep
-	}
-	return o
+	orStandard(&options.Timeout, timeout)
+	orStandard(&options.ExportTimeout, exportTimeout)
+	orStandard(&options.ImportTimeout, 2*time.Hour)
+	orStandard(&options.SettleTimeout, 30*time.Minute)
+	orStandard(&options.LostTimeout, time.Minute)
+	return &Target{options: options, client: client}, nil
 }
 
 // nothingToReplay reports whether a restore has no documents to replay: it puts objects only.

@@ -35,20 +35,11 @@ func (r reply) said() (c complaint) {
 // call sends a small request and returns its answer, whatever its status but 429: it waits for a rate limit. A request
 // without an answer is Transient.
 func (t *Target) call(ctx context.Context, method, path, query string, body any) (reply, error) {
-	var encoded []byte
-	if body != nil {
-		var err error
-		if encoded, err = json.Marshal(body); err != nil {
-			return reply{}, fmt.Errorf("encode a request to Zipline: %w", err)
-		}
+	request, err := t.client.repeatable(ctx, method, path, query, body, t.options.Timeout)
+	if err != nil {
+		return reply{}, err
 	}
-	return t.send(ctx, func() (*http.Response, error) {
-		var content io.Reader
-		if body != nil {
-			content = bytes.NewReader(encoded)
-		}
-		return t.client.request(ctx, method, path, query, content, t.options.Timeout)
-	})
+	return t.send(ctx, request)
 }
 
 // send sends a request, again after a rate limit, and reads its answer.

@@ -23,8 +23,6 @@ package zipline
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"strings"
 	"time"
 
 	"lifeboat/internal/app"
@@ -65,11 +63,10 @@ var (
 
 // New returns a source. It checks the options, with Usage errors, and asks nobody.
 func New(options Options) (*Source, error) {
-	base, err := parseURL(options.URL)
+	client, err := newClient(options.URL, client{
+		token: options.Token, http: options.HTTP, idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := checkToken(options.Token); err != nil {
 		return nil, err
 	}
 	if options.Datasource == nil {
@@ -79,62 +76,9 @@ func New(options Options) (*Source, error) {
 	if err := checkConfigs(options.ConfigFiles); err != nil {
 		return nil, err
 	}
-	options = options.withDefaults()
-	answers := *options.HTTP
-	answers.CheckRedirect = sameServer
-	return &Source{options: options, client: &client{
-		base: base, token: options.Token, http: &answers,
-		idle: options.IdleTimeout, sleep: options.Sleep, now: options.Now,
-	}}, nil
-}
-
-func (o Options) withDefaults() Options {
-	for limit, standard := range map[*time.Duration]time.Duration{
-		&o.Timeout: 15 * time.Second, &o.ExportTimeout: 5 * time.Minute, &o.IdleTimeout: time.Minute,
-	} {
-		if *limit <= 0 {
-			*limit = standard
-		}
-	}
-	if o.HTTP == nil {
-		o.HTTP = newHTTP()
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Sleep == nil {
-		o.Sleep = sleep
-	}
-	return o
-}
-
-func parseURL(text string) (*url.URL, error) {
-	base, err := url.Parse(text)
-	switch {
-	case err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https":
-		return nil, failure.New(failure.Usage, "the url of the Zipline source is no http or https address").
-			WithHint("it looks like https://files.example.org")
-	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
-		return nil, failure.New(failure.Usage, "the url of the Zipline source holds more than an address").
-			WithHint("leave out user names, passwords, and what follows ? or #; the token has its own setting")
-	}
-	return base, nil
-}
-
-func checkToken(token secret.String) error {
-	value := token.Reveal()
-	switch {
-	case value == "":
-		return failure.New(failure.Usage, "a Zipline source needs a token").
-			WithHint("copy the token of a SUPERADMIN from Zipline's user menu")
-	case strings.HasPrefix(strings.ToLower(value), "bearer "):
-		return failure.New(failure.Usage, "the token of the Zipline source starts with “Bearer”").
-			WithHint("Zipline wants the bare token")
-	case strings.ContainsFunc(value, func(c rune) bool { return c <= ' ' || c >= 0x7f }):
-		return failure.New(failure.Usage, "the token of the Zipline source holds characters that no token has").
-			WithHint("copy it again, without spaces and line breaks")
-	}
-	return nil
+	orStandard(&options.Timeout, timeout)
+	orStandard(&options.ExportTimeout, exportTimeout)
+	return &Source{options: options, client: client}, nil
 }
 
 // Snapshot implements app.Source: counts, export, configuration files, objects.
@@ -173,7 +117,7 @@ func (s *Source) documents(ctx context.Context, metrics bool, sink app.Sink) (*e
 	if err != nil {
 		return nil, err
 	}
-	asked := s.options.Now()
+	asked := s.client.now()
 	e, err := s.fetch(ctx, metrics, sink)
 	if err != nil {
 		return nil, err

@@ -6,7 +6,9 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -56,18 +58,9 @@ func NewDatabase(superAdmin, token string) *Database {
 func LoadDatabase(export []byte) (*Database, error) {
 	var e struct {
 		Data struct {
-			Settings           json.RawMessage `json:"settings"`
-			Users              []*userRow      `json:"users"`
-			UserPasskeys       []*passkeyRow   `json:"userPasskeys"`
-			UserQuotas         []*quotaRow     `json:"userQuotas"`
-			UserOauthProviders []*oauthRow     `json:"userOauthProviders"`
-			UserTags           []*tagRow       `json:"userTags"`
-			Invites            []*inviteRow    `json:"invites"`
-			Folders            []*folderRow    `json:"folders"`
-			URLs               []*urlRow       `json:"urls"`
-			Files              []*fileRow      `json:"files"`
-			Thumbnails         []*thumbnailRow `json:"thumbnails"`
-			Metrics            []*metricRow    `json:"metrics"`
+			imports
+			Settings   json.RawMessage `json:"settings"`
+			Thumbnails []*thumbnailRow `json:"thumbnails"`
 		} `json:"data"`
 	}
 	if err := json.Unmarshal(export, &e); err != nil {
@@ -84,35 +77,21 @@ func LoadDatabase(export []byte) (*Database, error) {
 	if err := d.loadSettings(defaults); err != nil {
 		return nil, fmt.Errorf("read the default settings: %w", err)
 	}
-	d.date()
+	untouched(d.users)
+	untouched(d.passkeys)
+	untouched(d.quotas)
+	untouched(d.tags)
+	untouched(d.invites)
+	untouched(d.folders)
+	untouched(d.urls)
+	untouched(d.files)
 	return d, nil
 }
 
-// date sets when the rows of an export were changed last, which an export does not say.
-func (d *Database) date() {
-	for _, r := range d.users {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.passkeys {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.quotas {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.tags {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.invites {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.folders {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.urls {
-		r.updated = r.CreatedAt
-	}
-	for _, r := range d.files {
-		r.updated = r.CreatedAt
+// untouched sets when the rows of an export were changed last, which an export does not say.
+func untouched[R row](rows []R) {
+	for _, r := range rows {
+		r.common().updated = r.common().CreatedAt
 	}
 }
 
@@ -151,7 +130,7 @@ func (d *Database) AddUser(name, role, token string) string {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	now := moment(time.Now())
-	u := &userRow{ID: newID(), CreatedAt: now, updated: now, Username: name, Role: role, View: json.RawMessage(`{}`), token: token}
+	u := &userRow{base: base{newID(), now, now}, Username: name, Role: role, View: json.RawMessage(`{}`), token: token}
 	d.users = append(d.users, u)
 	return u.ID
 }
@@ -172,26 +151,63 @@ func (d *Database) AddOwnerlessURL(code, destination string) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	now := moment(time.Now())
-	d.urls = append(d.urls, &urlRow{ID: newID(), CreatedAt: now, updated: now, Code: code, Destination: destination, Enabled: true})
+	d.urls = append(d.urls, &urlRow{base: base{newID(), now, now}, Code: code, Destination: destination, Enabled: true})
 }
 
 // newID returns an id such as Prisma's cuid: 25 characters that start with "cm".
 func newID() string { return "cm" + strings.ToLower(rand.Text())[:23] }
 
 // moment writes a time as JavaScript's toISOString does.
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+func moment(t time.Time) string {
+	t = t.UTC()
+	if year := t.Year(); year < 0 || year > 9999 {
+		return fmt.Sprintf("%+07d", year) + t.Format("-01-02T15:04:05.000Z")
+	}
+	return t.Format("2006-01-02T15:04:05.000Z")
+}
 
 // dateLayouts are the forms of dates that an import takes; JavaScript's Date.parse takes more.
-var dateLayouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02", time.RFC1123, time.RFC1123Z, time.DateTime}
+var dateLayouts = []string{
+	"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02", "2006-01", time.RFC1123, time.RFC1123Z, time.DateTime,
+	"2006/01/02", "1/2/2006", "1/2/2006, 3:04:05 PM", "Jan 2, 2006", "2 Jan 2006", "Mon Jan 02 2006", "Mon Jan 02 2006 15:04:05 GMT-0700",
+}
+
+// isoDate is a date of ISO 8601 with a zone, of any year.
+var isoDate = regexp.MustCompile(`^(\d{4}|[+-]\d{6})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
+// commaFraction is what Go takes for a part of a second, and JavaScript does not.
+var commaFraction = regexp.MustCompile(`:\d\d,\d`)
 
 // parseDate reads a date.
 func parseDate(text string) (time.Time, bool) {
+	if parts := isoDate.FindStringSubmatch(text); parts != nil {
+		return composed(parts)
+	}
 	for _, layout := range dateLayouts {
-		if t, err := time.Parse(layout, text); err == nil {
+		if t, err := time.Parse(layout, text); err == nil && !commaFraction.MatchString(text) {
 			return t, true
 		}
 	}
 	return time.Time{}, false
+}
+
+// composed makes a date of the parts of isoDate: each month has 31 days, the last of which may be of the next month,
+// and 24:00 is the next day.
+func composed(parts []string) (time.Time, bool) {
+	var n [7]int
+	for i := 1; i < len(n); i++ {
+		n[i], _ = strconv.Atoi(parts[i]) // digits
+	}
+	year, month, day, hour, minute, second := n[1], n[2], n[3], n[4], n[5], n[6]
+	milli, _ := strconv.Atoi((strings.TrimPrefix(parts[7], ".") + "000")[:3])
+	clock, err := time.Parse("15:04:05Z07:00", fmt.Sprintf("%02d:%02d:%02d%s", hour%24, minute, second, parts[8]))
+	if err != nil || parts[1] == "-000000" || month < 1 || month > 12 || day < 1 || day > 31 ||
+		hour > 24 || hour == 24 && (minute > 0 || second > 0 || milli > 0) {
+		return time.Time{}, false
+	}
+	_, offset := clock.Zone()
+	t := time.Date(year, time.Month(month), day, hour, minute, second-offset, milli*int(time.Millisecond), time.UTC)
+	return t, max(t.UnixMilli(), -t.UnixMilli()) <= 8.64e15
 }
 
 // date returns a date of an export as a table holds it.
@@ -228,8 +244,8 @@ func where[T any](rows []*T, fits func(*T) bool) []*T {
 }
 
 // newest sorts rows by their dates, newest first.
-func newest[T any](rows []*T, created func(*T) string) []*T {
-	slices.SortStableFunc(rows, func(a, b *T) int { return cmp.Compare(created(b), created(a)) })
+func newest[R row](rows []R) []R {
+	slices.SortStableFunc(rows, func(a, b R) int { return cmp.Compare(b.common().CreatedAt, a.common().CreatedAt) })
 	return rows
 }
 

@@ -22,7 +22,7 @@ const (
 type Fault struct {
 	Cut    Cut
 	Rows   int // with CutInside: how many rows are made or changed, and stay; all metrics are one
-	Status int // not 0, without a Cut: a proxy in front answers with this status, and the request has no effect
+	Status int // not 0, without a Cut: a proxy in front answers with this status, and the request has no effect; with CutInside: an import ends with 500
 }
 
 // FailAt returns a function for Options.Fault: the n-th request, counted from 1, gets the fault; the others get none.

@@ -112,7 +112,7 @@ func listFiles(c *call) (any, error) {
 	if err != nil || page < 1 || perPage < 1 {
 		return nil, invalid{"querystring", problem("/page", "invalid_type", "Invalid input: expected number, received NaN", map[string]any{"expected": "number"})}
 	}
-	files := newest(where(c.d.files, func(f *fileRow) bool { return is(f.UserID, owner.ID) }), func(f *fileRow) string { return f.CreatedAt })
+	files := newest(where(c.d.files, func(f *fileRow) bool { return is(f.UserID, owner.ID) }))
 	from := min((page-1)*perPage, len(files))
 	views := []fileView{}
 	for _, f := range files[from:min(from+perPage, len(files))] {

@@ -72,7 +72,7 @@ func (d *Database) folderView(f *folderRow, parent bool) folderView {
 
 func (d *Database) children(folder string) []*folderRow {
 	all := where(d.folders, func(f *folderRow) bool { return is(f.ParentID, folder) })
-	return newest(all, func(f *folderRow) string { return f.CreatedAt })
+	return newest(all)
 }
 
 func (d *Database) filesIn(folder string) []*fileRow {
@@ -81,7 +81,7 @@ func (d *Database) filesIn(folder string) []*fileRow {
 
 func (c *call) withFiles(v folderView) folderView {
 	files := []fileView{}
-	for _, f := range newest(c.d.filesIn(v.ID), func(f *fileRow) string { return f.CreatedAt }) {
+	for _, f := range newest(c.d.filesIn(v.ID)) {
 		files = append(files, c.listed(f))
 	}
 	v.Files = &files
@@ -100,7 +100,7 @@ func listFolders(c *call) (any, error) {
 		return f.UserID == owner.ID && inside && (c.param("root") != "true" || f.ParentID == nil)
 	})
 	all := []folderView{}
-	for _, f := range newest(rows, func(f *folderRow) string { return f.CreatedAt }) {
+	for _, f := range newest(rows) {
 		v := c.d.folderView(f, true)
 		if c.param("noincl") != "true" {
 			v = c.withFiles(v)
@@ -159,7 +159,7 @@ func (d *Database) chain(id string, seen map[string]bool) (chain *chainView, cir
 }
 
 func postFolder(c *call) (any, error) {
-	f := &folderRow{ID: newID(), CreatedAt: c.now, updated: c.now, Name: c.trimmed("name"), UserID: c.user.ID}
+	f := &folderRow{base: base{newID(), c.now, c.now}, Name: c.trimmed("name"), UserID: c.user.ID}
 	f.Public, _ = c.flag("isPublic")
 	if id, _ := c.text("parentId"); id != "" {
 		parent := c.d.folder(id)

@@ -9,21 +9,24 @@ import (
 // importPath is where imports go.
 const importPath = "/api/server/import/v4"
 
+// imports are the rows of an export that an import brings in.
+type imports struct {
+	Users              []*userRow    `json:"users"`
+	UserPasskeys       []*passkeyRow `json:"userPasskeys"`
+	UserQuotas         []*quotaRow   `json:"userQuotas"`
+	UserOauthProviders []*oauthRow   `json:"userOauthProviders"`
+	UserTags           []*tagRow     `json:"userTags"`
+	Invites            []*inviteRow  `json:"invites"`
+	Folders            []*folderRow  `json:"folders"`
+	URLs               []*urlRow     `json:"urls"`
+	Files              []*fileRow    `json:"files"`
+	Metrics            []*metricRow  `json:"metrics"`
+}
+
 // importRequest is the body of an import, after its check.
 type importRequest struct {
 	Export4 struct {
-		Data struct {
-			Users              []*userRow    `json:"users"`
-			UserPasskeys       []*passkeyRow `json:"userPasskeys"`
-			UserQuotas         []*quotaRow   `json:"userQuotas"`
-			UserOauthProviders []*oauthRow   `json:"userOauthProviders"`
-			UserTags           []*tagRow     `json:"userTags"`
-			Invites            []*inviteRow  `json:"invites"`
-			Folders            []*folderRow  `json:"folders"`
-			URLs               []*urlRow     `json:"urls"`
-			Files              []*fileRow    `json:"files"`
-			Metrics            []*metricRow  `json:"metrics"`
-		} `json:"data"`
+		Data imports `json:"data"`
 	} `json:"export4"`
 	Config struct {
 		MergeCurrentUser string `json:"mergeCurrentUser"`
@@ -89,10 +92,13 @@ func (m *importing) made(table, id string) {
 
 // before breaks off ahead of a row where the fault wants it: Rows of them are in.
 func (m *importing) before() error {
-	if m.fault.Cut == CutInside && m.rows >= m.fault.Rows {
-		return errCut
+	switch {
+	case m.fault.Cut != CutInside || m.rows < m.fault.Rows:
+		return nil
+	case m.fault.Status != 0:
+		return exception{"it stumbles over this row"}
 	}
-	return nil
+	return errCut
 }
 
 // storable returns an exception for texts that the database refuses.
@@ -199,7 +205,7 @@ func (m *importing) importPasskeys() error {
 			return err
 		}
 		m.d.passkeys = append(m.d.passkeys, &passkeyRow{
-			ID: newID(), CreatedAt: m.now, updated: m.now, Name: p.Name, Reg: compact(p.Reg), UserID: userID,
+			base: base{newID(), m.now, m.now}, Name: p.Name, Reg: compact(p.Reg), UserID: userID,
 		})
 		m.made("passkeys", p.ID)
 	}
@@ -227,7 +233,7 @@ func (m *importing) importTags() error {
 			color = new("#000000")
 		}
 		m.d.tags = append(m.d.tags, &tagRow{
-			ID: newID(), CreatedAt: m.now, updated: m.now, Name: t.Name, Color: color, Files: files, UserID: &userID,
+			base: base{newID(), m.now, m.now}, Name: t.Name, Color: color, Files: files, UserID: &userID,
 		})
 		m.made("tags", t.ID)
 	}
@@ -323,7 +329,7 @@ func (m *importing) importMetrics() error {
 		return err
 	}
 	for _, row := range m.Export4.Data.Metrics {
-		m.d.metrics = append(m.d.metrics, &metricRow{ID: newID(), CreatedAt: date(row.CreatedAt), Data: compact(row.Data)})
+		m.d.metrics = append(m.d.metrics, &metricRow{base: base{ID: newID(), CreatedAt: date(row.CreatedAt)}, Data: compact(row.Data)})
 	}
 	m.rows++
 	return nil

@@ -199,7 +199,7 @@ func (m *importing3) importUsers() error {
 			row.Avatar, row.TOTPSecret, row.updated = u.Avatar, u.TOTPSecret, m.now
 		} else {
 			row = &userRow{
-				ID: newID(), CreatedAt: m.now, updated: m.now, Username: u.Username, Password: filled(u.Password), Avatar: u.Avatar,
+				base: base{newID(), m.now, m.now}, Username: u.Username, Password: filled(u.Password), Avatar: u.Avatar,
 				Role: u.role(), View: json.RawMessage(`{}`), TOTPSecret: u.TOTPSecret, token: newID(),
 			}
 			m.d.users = append(m.d.users, row)
@@ -238,7 +238,7 @@ func (m *importing3) providers(all []oauth3) ([]*oauthRow, error) {
 			return nil, exception{"unique constraint failed: provider, oauthId"}
 		}
 		rows = append(rows, &oauthRow{
-			ID: newID(), CreatedAt: m.now, Provider: o.Provider, Username: o.Username, AccessToken: *o.AccessToken,
+			base: base{ID: newID(), CreatedAt: m.now}, Provider: o.Provider, Username: o.Username, AccessToken: *o.AccessToken,
 			RefreshToken: o.RefreshToken, OauthID: maybe{given: true, text: o.OauthID},
 		})
 	}
@@ -300,7 +300,7 @@ func (m *importing3) importFiles() error {
 			return err
 		}
 		row := &fileRow{
-			ID: newID(), CreatedAt: m.parsed(f.CreatedAt), updated: m.now, Name: stored, OriginalName: filled(f.OriginalName), Size: f.Size,
+			base: base{newID(), m.parsed(f.CreatedAt), m.now}, Name: stored, OriginalName: filled(f.OriginalName), Size: f.Size,
 			Type: f.Type, Views: f.Views, MaxViews: filledNumber(f.MaxViews), Favorite: f.Favorite, Password: filled(f.Password), UserID: &user,
 		}
 		if f.ExpiresAt != "" {
@@ -331,7 +331,7 @@ func (m *importing3) importFolders() error {
 		if err := storable(f.Name); err != nil {
 			return err
 		}
-		row := &folderRow{ID: newID(), CreatedAt: m.parsed(f.CreatedAt), updated: m.now, Name: f.Name, Public: f.Public, UserID: user}
+		row := &folderRow{base: base{newID(), m.parsed(f.CreatedAt), m.now}, Name: f.Name, Public: f.Public, UserID: user}
 		m.d.folders = append(m.d.folders, row)
 		for _, file := range f.Files {
 			files[m.files[file]].FolderID = &row.ID
@@ -366,7 +366,7 @@ func (m *importing3) importURLs() error {
 			return err
 		}
 		row := &urlRow{
-			ID: newID(), CreatedAt: m.parsed(u.CreatedAt), updated: m.now, Code: u.Code, Vanity: filled(u.Vanity), Destination: u.Destination,
+			base: base{newID(), m.parsed(u.CreatedAt), m.now}, Code: u.Code, Vanity: filled(u.Vanity), Destination: u.Destination,
 			Views: u.Views, MaxViews: filledNumber(u.MaxViews), Enabled: true, UserID: &user,
 		}
 		m.d.urls = append(m.d.urls, row)

@@ -158,3 +158,42 @@ func TestImportIsJSON(t *testing.T) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 }
+
+// TestImportDates takes dates as JavaScript does, keeps them as Zipline writes them, and refuses what is none.
+func TestImportDates(t *testing.T) {
+	for text, want := range map[string]any{
+		"2026-01-01":                      "2026-01-01T00:00:00.000Z",
+		"Thu Jan 01 2026":                 "2026-01-01T00:00:00.000Z",
+		"Thu, 01 Jan 2026 10:00:00 GMT":   "2026-01-01T10:00:00.000Z",
+		"2026-01-01T10:00:00.5+02:00":     "2026-01-01T08:00:00.500Z",
+		"1/2/2026, 3:04:05 PM":            "2026-01-02T15:04:05.000Z",
+		"2026-02-30T00:00:00.000Z":        "2026-03-02T00:00:00.000Z",
+		"2026-01-01T24:00:00.000Z":        "2026-01-02T00:00:00.000Z",
+		"+010000-01-01T00:00:00.000Z":     "+010000-01-01T00:00:00.000Z",
+		"2026-01-01T24:00:00.001Z":        nil,
+		"2026-02-32T00:00:00.000Z":        nil,
+		"2026-01-01T00:00:00,000Z":        nil,
+		"2026-01-01T00:00:00,5":           nil,
+		"Thu Jan 01 2026 10:00:00 GMT+01": nil,
+		"not a date":                      nil,
+		"":                                nil,
+	} {
+		export := altered(t, func(data map[string]any) { data["users"].([]any)[1].(row)["createdAt"] = text })
+		target := start(t, standin.Options{NoRateLimits: true})
+		answer := target.do("POST", importPath, wrap(export, `{}`))
+		if want == nil {
+			if answer.status != 400 || !bytes.Contains(answer.body, []byte("Invalid date")) || len(target.data()["users"]) != 1 {
+				t.Errorf("%q: %d %s", text, answer.status, answer.body)
+			}
+			continue
+		}
+		for _, user := range target.data()["users"] {
+			if user["username"] == "pavel" && user["createdAt"] != want {
+				t.Errorf("%q became %v", text, user["createdAt"])
+			}
+		}
+		if answer.status != 200 || len(target.data()["users"]) != 4 {
+			t.Errorf("%q: %d %s", text, answer.status, answer.body)
+		}
+	}
+}

@@ -17,7 +17,7 @@ func (m *importing) importFolders() error {
 			return err
 		}
 		n := &folderRow{
-			ID: newID(), CreatedAt: date(f.CreatedAt), updated: m.now, Name: f.Name, Public: f.Public,
+			base: base{newID(), date(f.CreatedAt), m.now}, Name: f.Name, Public: f.Public,
 			AllowUploads: f.AllowUploads, UserID: userID,
 		}
 		m.d.folders = append(m.d.folders, n)

@@ -49,7 +49,7 @@ func listInvites(c *call) (any, error) {
 // postInvite makes an invite. A date that is over, or no date, is none, as in Zipline.
 func postInvite(c *call) (any, error) {
 	i := &inviteRow{
-		ID: newID(), CreatedAt: c.now, updated: c.now, Code: newID()[2:8], MaxUses: c.numberOrNull("maxUses"), InviterID: c.user.ID,
+		base: base{newID(), c.now, c.now}, Code: newID()[2:8], MaxUses: c.numberOrNull("maxUses"), InviterID: c.user.ID,
 	}
 	expires, _ := c.text("expiresAt")
 	if at, ok := c.s.expiry(expires); ok {

@@ -7,24 +7,24 @@ func userRows() []userRow {
 	hash := func(text string) *string { text = salted + text; return &text }
 	avatar := "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 	return []userRow{
-		{ID: id("user", 1), CreatedAt: stamp(0), Username: "nora", Password: hash("bm9yYQ"), Avatar: &avatar, Role: "SUPERADMIN", View: json.RawMessage(`{}`)},
-		{ID: id("user", 2), CreatedAt: stamp(1), Username: "pavel", Password: hash("cGF2ZWw"), Role: "ADMIN", View: json.RawMessage(`{}`)},
-		{ID: id("user", 3), CreatedAt: stamp(2), Username: "kim", Password: hash("a2lt"), Role: "USER", View: json.RawMessage(`{}`)},
+		{base: base{ID: id("user", 1), CreatedAt: stamp(0)}, Username: "nora", Password: hash("bm9yYQ"), Avatar: &avatar, Role: "SUPERADMIN", View: json.RawMessage(`{}`)},
+		{base: base{ID: id("user", 2), CreatedAt: stamp(1)}, Username: "pavel", Password: hash("cGF2ZWw"), Role: "ADMIN", View: json.RawMessage(`{}`)},
+		{base: base{ID: id("user", 3), CreatedAt: stamp(2)}, Username: "kim", Password: hash("a2lt"), Role: "USER", View: json.RawMessage(`{}`)},
 	}
 }
 
 func tagRows() []tagRow {
 	return []tagRow{
-		{ID: id("tag", 1), CreatedAt: stamp(30), Name: "summer", Color: new("#ffaa00"), Files: []string{id("file", 4), id("file", 1)}, UserID: ref("user", 1)},
-		{ID: id("tag", 2), CreatedAt: stamp(31), Name: "work", Color: new("#0088ff"), Files: []string{id("file", 3)}, UserID: ref("user", 2)},
+		{base: base{ID: id("tag", 1), CreatedAt: stamp(30)}, Name: "summer", Color: new("#ffaa00"), Files: []string{id("file", 4), id("file", 1)}, UserID: ref("user", 1)},
+		{base: base{ID: id("tag", 2), CreatedAt: stamp(31)}, Name: "work", Color: new("#0088ff"), Files: []string{id("file", 3)}, UserID: ref("user", 2)},
 	}
 }
 
 func inviteRows() []inviteRow {
 	expires := stamp(4000)
 	return []inviteRow{
-		{ID: id("invite", 1), CreatedAt: stamp(40), ExpiresAt: &expires, Code: "Harb0r", MaxUses: new(number(1)), InviterID: id("user", 1)},
-		{ID: id("invite", 2), CreatedAt: stamp(41), Code: "qU4y5s", Uses: 1, MaxUses: new(number(5)), InviterID: id("user", 1)},
+		{base: base{ID: id("invite", 1), CreatedAt: stamp(40)}, ExpiresAt: &expires, Code: "Harb0r", MaxUses: new(number(1)), InviterID: id("user", 1)},
+		{base: base{ID: id("invite", 2), CreatedAt: stamp(41)}, Code: "qU4y5s", Uses: 1, MaxUses: new(number(5)), InviterID: id("user", 1)},
 	}
 }
 
@@ -54,8 +54,8 @@ func (i *Instance) folderRows() []folderRow {
 func urlRows() []urlRow {
 	vanity := "größe"
 	return []urlRow{
-		{ID: id("url", 1), CreatedAt: stamp(50), Code: "hX2b9k", Destination: "https://example.org/timetable?line=7#today", Views: 12, Enabled: true, UserID: ref("user", 1)},
-		{ID: id("url", 2), CreatedAt: stamp(51), Code: "Lm0e3W", Vanity: &vanity, Destination: "https://example.org/maße", Enabled: true, UserID: ref("user", 2)},
+		{base: base{ID: id("url", 1), CreatedAt: stamp(50)}, Code: "hX2b9k", Destination: "https://example.org/timetable?line=7#today", Views: 12, Enabled: true, UserID: ref("user", 1)},
+		{base: base{ID: id("url", 2), CreatedAt: stamp(51)}, Code: "Lm0e3W", Vanity: &vanity, Destination: "https://example.org/maße", Enabled: true, UserID: ref("user", 2)},
 	}
 }
 
@@ -63,12 +63,12 @@ func (i *Instance) fileRows() ([]fileRow, []thumbnailRow) {
 	files, thumbnails := []fileRow{}, []thumbnailRow{}
 	for n, f := range i.files {
 		files = append(files, fileRow{
-			ID: id("file", n+1), CreatedAt: stamp(100 + n), Name: f.name, OriginalName: &f.original, Size: number(f.size),
+			base: base{ID: id("file", n+1), CreatedAt: stamp(100 + n)}, Name: f.name, OriginalName: &f.original, Size: number(f.size),
 			Type: f.kind, Views: number(n % 4), Favorite: f.favorite, UserID: ref("user", f.user), FolderID: ref("folder", f.folder),
 		})
 		if f.thumbnail {
 			thumbnails = append(thumbnails, thumbnailRow{
-				ID: id("thumb", n+1), CreatedAt: stamp(100 + n), Path: thumbnailName(n), FileID: id("file", n+1),
+				base: base{ID: id("thumb", n+1), CreatedAt: stamp(100 + n)}, Path: thumbnailName(n), FileID: id("file", n+1),
 			})
 		}
 	}

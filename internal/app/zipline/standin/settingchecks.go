@@ -56,12 +56,12 @@ func matches(message, pattern string) settingCheck {
 	return must(message, regexp.MustCompile(pattern).MatchString)
 }
 
-// between takes numbers of a range.
-func between(lowest, highest float64) settingCheck {
+// oneTo takes numbers from 1 to highest.
+func oneTo(highest float64) settingCheck {
 	return typed("number", func(_ *Options, value any) *settingProblem {
 		switch n := value.(float64); {
-		case n < lowest:
-			return &settingProblem{"too_small", "Too small: expected number to be >=" + strconv.FormatFloat(lowest, 'f', -1, 64)}
+		case n < 1:
+			return &settingProblem{"too_small", "Too small: expected number to be >=1"}
 		case n > highest:
 			return &settingProblem{"too_big", "Too big: expected number to be <=" + strconv.FormatFloat(highest, 'f', -1, 64)}
 		}
@@ -172,21 +172,21 @@ var settingChecks = map[string]settingCheck{
 	"chunksEnabled":     aFlag, "chunksMax": aSize, "chunksSize": aSize,
 	"tasksDeleteInterval": aPeriod, "tasksClearInvitesInterval": aPeriod, "tasksMaxViewsInterval": aPeriod,
 	"tasksThumbnailsInterval": aPeriod, "tasksMetricsInterval": aPeriod, "tasksCleanThumbnailsInterval": aPeriod,
-	"filesRoute": aRoute, "filesLength": between(1, 64), "filesDisabledTypesDefault": orEmpty(aMIME),
+	"filesRoute": aRoute, "filesLength": oneTo(64), "filesDisabledTypesDefault": orEmpty(aMIME),
 	"filesDisabledTypes":      textList(regexp.MustCompile(`^[\w.+-]+/[\w.+*-]+$`).MatchString, "Invalid MIME type"),
 	"filesDefaultFormat":      among("random", "date", "uuid", "name", "gfycat"),
 	"filesDisabledExtensions": textList(func(s string) bool { return !strings.HasPrefix(s, ".") }, `extension can't include "."`),
 	"filesMaxFileSize":        aSize, "filesDefaultExpiration": anExpiry, "filesMaxExpiration": anExpiry, "filesAssumeMimetypes": aFlag,
-	"filesDefaultDateFormat": aText, "filesRemoveGpsMetadata": aFlag, "filesRandomWordsNumAdjectives": between(1, 20),
+	"filesDefaultDateFormat": aText, "filesRemoveGpsMetadata": aFlag, "filesRandomWordsNumAdjectives": oneTo(20),
 	"filesRandomWordsSeparator": aText, "filesDefaultCompressionFormat": among("jpg", "png", "webp", "jxl"),
-	"filesMaxFilesPerUpload": between(1, 2147483647), "filesExtensionlessUrls": aFlag,
-	"urlsRoute": aRoute, "urlsLength": between(1, 64),
+	"filesMaxFilesPerUpload": oneTo(2147483647), "filesExtensionlessUrls": aFlag,
+	"urlsRoute": aRoute, "urlsLength": oneTo(64),
 	"featuresImageCompression": aFlag, "featuresRobotsTxt": aFlag, "featuresHealthcheck": aFlag, "featuresUserRegistration": aFlag,
 	"featuresOauthRegistration": aFlag, "featuresDeleteOnMaxViews": aFlag, "featuresThumbnailsEnabled": aFlag,
 	"featuresThumbnailsNumberThreads": threads, "featuresThumbnailsFormat": among("jpg", "png", "webp"),
 	"featuresThumbnailsInstantaneous": aFlag, "featuresMetricsEnabled": aFlag, "featuresMetricsAdminOnly": aFlag,
 	"featuresMetricsShowUserSpecific": aFlag, "featuresVersionChecking": aFlag, "featuresVersionAPI": aLink,
-	"invitesEnabled": aFlag, "invitesLength": between(1, 64),
+	"invitesEnabled": aFlag, "invitesLength": oneTo(64),
 	"websiteTitle": aText, "websiteTitleLogo": orEmpty(aLink), "websiteExternalLinks": links,
 	"websiteLoginBackground": orEmpty(aLink), "websiteLoginBackgroundBlur": aFlag,
 	"websiteDefaultAvatar": orEmpty(exists("File does not exist")),
@@ -216,7 +216,7 @@ var settingChecks = map[string]settingCheck{
 }
 
 func threads(o *Options, value any) *settingProblem {
-	if problem := between(1, float64(o.CPUs))(o, value); problem == nil || problem.code != "too_big" {
+	if problem := oneTo(float64(o.CPUs))(o, value); problem == nil || problem.code != "too_big" {
 		return problem
 	}
 	return &settingProblem{"too_big", "Number of threads must be less than or equal to the number of CPUs: " + strconv.Itoa(o.CPUs)}

@@ -9,9 +9,14 @@ import (
 // rows of the tables, with their exported keys in Zipline's order; null is written, never left out. What is not exported
 // has no tag. Times are written as JavaScript does, in UTC, so that they sort as text.
 type (
+	// base begins every row. Where updated is not kept it is "".
+	base struct {
+		ID        string `json:"id"`
+		CreatedAt string `json:"createdAt"`
+		updated   string
+	}
 	userRow struct {
-		ID         string          `json:"id"`
-		CreatedAt  string          `json:"createdAt"`
+		base
 		Username   string          `json:"username"`
 		Password   *string         `json:"password"`
 		Avatar     *string         `json:"avatar"`
@@ -19,32 +24,25 @@ type (
 		View       json.RawMessage `json:"view"`
 		TOTPSecret *string         `json:"totpSecret"`
 
-		updated, token string
+		token string
 	}
 	passkeyRow struct {
-		ID        string          `json:"id"`
-		CreatedAt string          `json:"createdAt"`
-		LastUsed  *string         `json:"lastUsed"`
-		Name      string          `json:"name"`
-		Reg       json.RawMessage `json:"reg"`
-		UserID    string          `json:"userId"`
-
-		updated string
+		base
+		LastUsed *string         `json:"lastUsed"`
+		Name     string          `json:"name"`
+		Reg      json.RawMessage `json:"reg"`
+		UserID   string          `json:"userId"`
 	}
 	quotaRow struct {
-		ID         string  `json:"id"`
-		CreatedAt  string  `json:"createdAt"`
+		base
 		FilesQuota string  `json:"filesQuota"`
 		MaxBytes   *string `json:"maxBytes"`
 		MaxFiles   *number `json:"maxFiles"`
 		MaxURLs    *number `json:"maxUrls"`
 		UserID     *string `json:"userId"`
-
-		updated string
 	}
 	oauthRow struct {
-		ID           string  `json:"id"`
-		CreatedAt    string  `json:"createdAt"`
+		base
 		Provider     string  `json:"provider"`
 		Username     string  `json:"username"`
 		AccessToken  string  `json:"accessToken"`
@@ -53,41 +51,31 @@ type (
 		UserID       string  `json:"userId"`
 	}
 	tagRow struct {
-		ID        string   `json:"id"`
-		CreatedAt string   `json:"createdAt"`
-		Name      string   `json:"name"`
-		Color     *string  `json:"color"`
-		Files     []string `json:"files"`
-		UserID    *string  `json:"userId"`
-
-		updated string
+		base
+		Name   string   `json:"name"`
+		Color  *string  `json:"color"`
+		Files  []string `json:"files"`
+		UserID *string  `json:"userId"`
 	}
 	inviteRow struct {
-		ID        string  `json:"id"`
-		CreatedAt string  `json:"createdAt"`
+		base
 		ExpiresAt *string `json:"expiresAt"`
 		Code      string  `json:"code"`
 		Uses      number  `json:"uses"`
 		MaxUses   *number `json:"maxUses"`
 		InviterID string  `json:"inviterId"`
-
-		updated string
 	}
 	folderRow struct {
-		ID           string   `json:"id"`
-		CreatedAt    string   `json:"createdAt"`
+		base
 		Name         string   `json:"name"`
 		Public       bool     `json:"public"`
 		AllowUploads bool     `json:"allowUploads"`
 		Files        []string `json:"files"` // made for an export, from the files' FolderID
 		UserID       string   `json:"userId"`
 		ParentID     *string  `json:"parentId"`
-
-		updated string
 	}
 	urlRow struct {
-		ID          string  `json:"id"`
-		CreatedAt   string  `json:"createdAt"`
+		base
 		Code        string  `json:"code"`
 		Vanity      *string `json:"vanity"`
 		Destination string  `json:"destination"`
@@ -96,12 +84,9 @@ type (
 		Password    *string `json:"password"`
 		Enabled     bool    `json:"enabled"`
 		UserID      *string `json:"userId"`
-
-		updated string
 	}
 	fileRow struct {
-		ID           string  `json:"id"`
-		CreatedAt    string  `json:"createdAt"`
+		base
 		DeletesAt    *string `json:"deletesAt"`
 		Name         string  `json:"name"`
 		OriginalName *string `json:"originalName"`
@@ -114,21 +99,23 @@ type (
 		UserID       *string `json:"userId"`
 		FolderID     *string `json:"folderId"`
 
-		updated   string
 		anonymous bool
 	}
 	thumbnailRow struct {
-		ID        string `json:"id"`
-		CreatedAt string `json:"createdAt"`
-		Path      string `json:"path"`
-		FileID    string `json:"fileId"`
+		base
+		Path   string `json:"path"`
+		FileID string `json:"fileId"`
 	}
 	metricRow struct {
-		ID        string          `json:"id"`
-		CreatedAt string          `json:"createdAt"`
-		Data      json.RawMessage `json:"data"`
+		base
+		Data json.RawMessage `json:"data"`
 	}
 )
+
+func (b *base) common() *base { return b }
+
+// row is a pointer to a row of any table.
+type row interface{ common() *base }
 
 // number is a number as JavaScript has it.
 type number float64

@@ -60,7 +60,7 @@ func postTag(c *call) (any, error) {
 		}
 		return nil, exception{"unique constraint failed: name"}
 	}
-	t := &tagRow{ID: newID(), CreatedAt: c.now, updated: c.now, Name: name, Color: c.textOrNull("color"), Files: []string{}, UserID: &c.user.ID}
+	t := &tagRow{base: base{newID(), c.now, c.now}, Name: name, Color: c.textOrNull("color"), Files: []string{}, UserID: &c.user.ID}
 	c.d.tags = append(c.d.tags, t)
 	return showTag(t), nil
 }

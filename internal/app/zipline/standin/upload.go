@@ -225,7 +225,7 @@ func (c *call) rowOf(f uploaded, i int) (*fileRow, error) {
 		return nil, err
 	}
 	row := &fileRow{
-		ID: newID(), CreatedAt: c.now, updated: c.now, Name: stored, Size: number(f.size), Type: f.kind,
+		base: base{newID(), c.now, c.now}, Name: stored, Size: number(f.size), Type: f.kind,
 		Password: hashed(header.Get("X-Zipline-Password")),
 	}
 	if header.Get("X-Zipline-Original-Name") == "true" {

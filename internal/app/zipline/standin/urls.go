@@ -90,7 +90,7 @@ func postURL(c *call) (any, error) {
 	}
 	destination, _ := c.text("destination")
 	u := &urlRow{
-		ID: newID(), CreatedAt: c.now, updated: c.now, Code: newID()[2:8], Destination: destination, Enabled: true,
+		base: base{newID(), c.now, c.now}, Code: newID()[2:8], Destination: destination, Enabled: true,
 		Password: hashed(c.r.Header.Get("X-Zipline-Password")), UserID: &c.user.ID,
 	}
 	if vanity != "" {

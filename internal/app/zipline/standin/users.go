@@ -183,7 +183,7 @@ func postUser(c *call) (any, error) {
 		return nil, fail(3008, "You cannot create this role")
 	}
 	u := &userRow{
-		ID: newID(), CreatedAt: c.now, updated: c.now, Username: username, Password: hashed(c.trimmed("password")), Role: role,
+		base: base{newID(), c.now, c.now}, Username: username, Password: hashed(c.trimmed("password")), Role: role,
 		Avatar: c.textOrNull("avatar"), View: json.RawMessage(`{}`), token: newID(),
 	}
 	c.d.users = append(c.d.users, u)
@@ -245,7 +245,7 @@ func (c *call) setQuota(user string, wanted map[string]any) error {
 	}
 	q := c.d.quota(user)
 	if q == nil {
-		q = &quotaRow{ID: newID(), CreatedAt: c.now, FilesQuota: "BY_BYTES", UserID: &user}
+		q = &quotaRow{base: base{ID: newID(), CreatedAt: c.now}, FilesQuota: "BY_BYTES", UserID: &user}
 		c.d.quotas = append(c.d.quotas, q)
 	}
 	q.MaxURLs, q.updated = numberIn(wanted, "maxUrls"), c.now
