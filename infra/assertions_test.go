@@ -310,6 +310,11 @@ func TestLogs(t *testing.T) {
 		if text(p["RetentionInDays"]) != "90" || text(p["KmsKeyId"]) != "${Key.Arn}" {
 			t.Errorf("%s: kept %s days, key %s", id, text(p["RetentionInDays"]), text(p["KmsKeyId"]))
 		}
+		// API Gateway and Step Functions add other names to a policy of the account's, of 5,120 characters for all groups.
+		name := text(p["LogGroupName"])
+		if delivered := strings.HasPrefix(name, "/aws/vendedlogs/"); delivered != slices.Contains([]string{"PublicLog", "MachinesLog", "BackupMachineLog", "RestoreMachineLog"}, plainID(id)) {
+			t.Errorf("%s is named %s", id, name)
+		}
 	}
 	if got, want := len(made.of("AWS::Logs::LogGroup")), len(deployed.Functions)+4; got != want {
 		t.Errorf("%d groups of logs, want %d: the functions', two machines', two APIs'", got, want)

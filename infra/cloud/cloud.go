@@ -64,6 +64,7 @@ type Options struct {
 	Buckets  map[string]string // buckets that are there already → ARN of the key they are encrypted with, or ""
 	Owners   map[string]string // accounts of buckets that are not the stack's, by name: to IAM, no more
 	Secrets  map[string]Secret // by name
+	Verified []string          // addresses and domains that SES sends to, as the account is in its sandbox; beside the sender's
 	Variable []string          // NAME=value that every function gets beside those of the template
 	// Asset changes what is uploaded, by its object key; nil: nothing.
 	Asset func(key string, data []byte) []byte
@@ -158,6 +159,9 @@ func (c *Cloud) resolve(context.Context) error {
 // properties are those of a resource, resolved.
 func (c *Cloud) properties(id string) map[string]any { return c.Template.Resources[id].Properties }
 
+// How long IAM takes the policy of a role, and a managed one.
+const mostInline, mostManaged = 10240, 6144
+
 // makePolicies reads who may do what.
 func (c *Cloud) makePolicies(context.Context) error {
 	var problems []error
@@ -179,10 +183,13 @@ func (c *Cloud) makePolicies(context.Context) error {
 			problems = append(problems, fmt.Errorf("the role %s has policies that are not in the template", id))
 		}
 	}
-	for _, id := range c.Template.Of("AWS::IAM::Policy") {
-		p := c.properties(id)
-		for _, name := range strs(p["Roles"]) {
-			add(a.roles, "arn:aws:iam::"+Account+":role/"+name, id, p["PolicyDocument"])
+	for kind, most := range map[string]int{"AWS::IAM::Policy": mostInline, "AWS::IAM::ManagedPolicy": mostManaged} {
+		for _, id := range c.Template.Of(kind) {
+			p := c.properties(id)
+			problems = append(problems, sized(id, p["PolicyDocument"], most))
+			for _, name := range strs(p["Roles"]) {
+				add(a.roles, "arn:aws:iam::"+Account+":role/"+name, id, p["PolicyDocument"])
+			}
 		}
 	}
 	for _, id := range c.Template.Of("AWS::S3::BucketPolicy") {
@@ -244,9 +251,12 @@ func (c *Cloud) makeSecrets(context.Context) error {
 		}
 	}
 	for name, s := range c.options.Secrets {
-		full := arn("secretsmanager", "secret:"+name+"-AbCdEf")
-		c.Services.Secrets[name], c.Services.Secrets[full] = s.Value, s.Value
-		c.secrets[name], c.secrets[full], c.keys[full] = full, full, s.Key
+		part := arn("secretsmanager", "secret:"+name) // an ARN may be without its end
+		full := part + "-AbCdEf"
+		for _, named := range []string{name, part, full} {
+			c.Services.Secrets[named], c.secrets[named] = s.Value, full
+		}
+		c.keys[full] = s.Key
 	}
 	for _, id := range c.Template.Of("AWS::SSM::Parameter") {
 		c.Services.Parameters[text(c.properties(id), "Name")] = text(c.properties(id), "Value")

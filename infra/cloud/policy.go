@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"regexp"
@@ -80,11 +81,50 @@ func (c condition) holds(context map[string]string) bool {
 	return slices.ContainsFunc(c.values, func(want string) bool { return operators[operator](got, want) }) != not
 }
 
-// Like matches a pattern with * and ?.
+// wild is what of a pattern does not stand for itself: * and ?, and how these and $ are written to stand for themselves.
+var wild = regexp.MustCompile(`\$\{[*?$]\}|[*?]`)
+
+// Like matches a pattern with * and ?. ${*}, ${?} and ${$} stand for one character.
 func Like(pattern, text string) bool {
-	quoted := regexp.QuoteMeta(pattern)
-	quoted = strings.ReplaceAll(strings.ReplaceAll(quoted, `\*`, `.*`), `\?`, `.`)
-	return regexp.MustCompile(`(?s)^` + quoted + `$`).MatchString(text)
+	var expression strings.Builder
+	from := 0
+	for _, m := range wild.FindAllStringIndex(pattern, -1) {
+		expression.WriteString(regexp.QuoteMeta(pattern[from:m[0]]))
+		switch found := pattern[m[0]:m[1]]; found {
+		case "*":
+			expression.WriteString(".*")
+		case "?":
+			expression.WriteString(".")
+		default:
+			expression.WriteString(regexp.QuoteMeta(found[2:3]))
+		}
+		from = m[1]
+	}
+	expression.WriteString(regexp.QuoteMeta(pattern[from:]))
+	return regexp.MustCompile(`(?s)^` + expression.String() + `$`).MatchString(text)
+}
+
+// expressible reports what IAM takes no policy with: a character that is not of Latin-1, and a variable, of which only those
+// that escape something are understood here.
+func expressible(text string) error {
+	for _, r := range text {
+		if r > 0xFF || r < ' ' && r != '\t' && r != '\n' && r != '\r' {
+			return fmt.Errorf("%q has the character %U, which IAM does not take in a policy", text, r)
+		}
+	}
+	if strings.Contains(wild.ReplaceAllString(text, ""), "${") {
+		return fmt.Errorf("%q has a variable, which is not understood here", text)
+	}
+	return nil
+}
+
+// sized reports a policy that is longer than IAM takes it: white space does not count.
+func sized(where string, document any, most int) error {
+	data, err := json.Marshal(document)
+	if n := len(data); err == nil && n > most {
+		err = fmt.Errorf("the policy %s has %d characters, and IAM takes %d", where, n, most)
+	}
+	return err
 }
 
 func (s statement) covers(q request) (action, resource string, ok bool) {
@@ -130,6 +170,11 @@ func statements(where string, document any) ([]statement, error) {
 				one.principals = append(one.principals, strs(who)...)
 			}
 		}
+		for _, text := range slices.Concat(one.actions, one.resources, one.principals) {
+			if err := expressible(text); err != nil {
+				return nil, fmt.Errorf("a statement of %s: %w", where, err)
+			}
+		}
 		conditions, _ := fields["Condition"].(map[string]any)
 		for operator, keys := range conditions {
 			if operators[operator] == nil && negated[operator] == "" {
@@ -137,6 +182,11 @@ func statements(where string, document any) ([]statement, error) {
 			}
 			object, _ := keys.(map[string]any)
 			for key, values := range object {
+				for _, text := range strs(values) {
+					if err := expressible(text); err != nil {
+						return nil, fmt.Errorf("a condition of %s: %w", where, err)
+					}
+				}
 				one.conditions = append(one.conditions, condition{operator, key, strs(values)})
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -137,6 +138,7 @@ func (c *Cloud) mayService(f *Function, r *http.Request, body []byte) bool {
 		SecretId, Name, StateMachineArn, ExecutionArn string
 		KeyId                                         string
 		FromEmailAddress, ConfigurationSetName        string
+		Destination                                   struct{ ToAddresses, CcAddresses, BccAddresses []string }
 	}
 	if err := json.Unmarshal(body, &in); err != nil {
 		return false
@@ -161,16 +163,20 @@ func (c *Cloud) mayService(f *Function, r *http.Request, body []byte) bool {
 	case target == "AWSStepFunctions.DescribeExecution":
 		return may("states:DescribeExecution", in.ExecutionArn)
 	case strings.HasPrefix(r.URL.Path, "/v2/email/outbound-emails"):
-		return c.maySend(f, in.FromEmailAddress, in.ConfigurationSetName)
+		to := slices.Concat(in.Destination.ToAddresses, in.Destination.CcAddresses, in.Destination.BccAddresses)
+		return c.maySend(f, in.FromEmailAddress, in.ConfigurationSetName, to)
 	}
 	c.access.refuse(f.ID + ": " + r.Method + " " + r.URL.Path + " " + r.Header.Get("X-Amz-Target") + " is not understood here")
 	return false
 }
 
-// maySend decides a finished message: two actions, on the identity that the template makes and on the configuration set.
-func (c *Cloud) maySend(f *Function, from, set string) bool {
-	_, domain, _ := strings.Cut(from, "@")
-	resources := []string{arn("ses", "identity/"+c.identity(from, domain))}
+// maySend decides a finished message: two actions, on the identity that the template makes, on the configuration set, and, as
+// an account in the sandbox has it, on the identity of each recipient, which must be one that the account has confirmed.
+func (c *Cloud) maySend(f *Function, from, set string, to []string) bool {
+	resources := []string{arn("ses", "identity/"+c.identity(from))}
+	for _, recipient := range to {
+		resources = append(resources, arn("ses", "identity/"+c.identity(recipient)))
+	}
 	if set != "" {
 		resources = append(resources, arn("ses", "configuration-set/"+set))
 	}
@@ -184,14 +190,21 @@ func (c *Cloud) maySend(f *Function, from, set string) bool {
 	return true
 }
 
-// identity is the identity of the template that a sender belongs to: the address itself, or its domain.
-func (c *Cloud) identity(from, domain string) string {
+// identity is the identity that an address belongs to, of the template or of the account: the address itself, or else its
+// domain.
+func (c *Cloud) identity(address string) string {
+	known := slices.Clone(c.options.Verified)
 	for _, id := range c.Template.Of("AWS::SES::EmailIdentity") {
-		if name := c.resolver.ref(id); strings.EqualFold(name, from) || strings.EqualFold(name, domain) {
-			return name
+		known = append(known, c.resolver.ref(id))
+	}
+	_, domain, _ := strings.Cut(address, "@")
+	for _, wanted := range []string{address, domain} {
+		if n := slices.IndexFunc(known, func(name string) bool { return strings.EqualFold(name, wanted) }); n >= 0 {
+			return known[n]
 		}
 	}
-	return "nobody verified " + from
+	c.access.refuse("ses: nobody verified " + address)
+	return address
 }
 
 // Put writes an object as the owner of the account does.

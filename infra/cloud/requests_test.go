@@ -74,3 +74,33 @@ func TestOwners(t *testing.T) {
 		t.Error("somebody else's bucket is read")
 	}
 }
+
+// TestSandbox: in the sandbox SES asks about the identity of each recipient, and sends to none that nobody has confirmed.
+func TestSandbox(t *testing.T) {
+	const address = "backups@example.com"
+	for name, c := range map[string]struct {
+		resource, from string
+		to             []string
+		want           bool
+	}{
+		"of the sender's domain":      {arn("ses", "identity/example.com"), address, []string{"ops@example.com"}, true},
+		"confirmed, and not allowed":  {arn("ses", "identity/example.com"), address, []string{"ops@example.net"}, false},
+		"confirmed, and allowed":      {arn("ses", "identity/*"), address, []string{"ops@example.net"}, true},
+		"one of two, and not allowed": {arn("ses", "identity/example.com"), address, []string{"ops@example.com", "ops@example.net"}, false},
+		"another sender":              {arn("ses", "identity/*"), "root@example.com", []string{"ops@example.net"}, false},
+	} {
+		c0 := lockable()
+		c0.Template = &Template{Resources: map[string]*Resource{"Sender": {Type: "AWS::SES::EmailIdentity", Properties: map[string]any{"EmailIdentity": "example.com"}}}}
+		c0.resolver, c0.options.Verified = newResolver(c0.Template), []string{"ops@example.net"}
+		c0.access.roles[role] = []statement{{
+			actions: []string{"ses:SendEmail", "ses:SendRawEmail"}, resources: []string{c.resource},
+			conditions: []condition{{"StringEquals", "ses:FromAddress", []string{address}}},
+		}}
+		if got := c0.maySend(&Function{role: role}, c.from, "", c.to); got != c.want || len(c0.Refused()) > 0 == c.want {
+			t.Errorf("%s: %v, refused %v", name, got, c0.Refused())
+		}
+		if c0.maySend(&Function{role: role}, c.from, "", []string{"stranger@example.org"}); len(c0.Refused()) == 0 {
+			t.Errorf("%s: mail to somebody whom nobody has confirmed leaves", name)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"github.com/aws/aws-cdk-go/awscdk/v2/awslambda"
 	"github.com/aws/jsii-runtime-go"
 
-	"lifeboat/internal/config"
 	"lifeboat/internal/deployment"
 )
 
@@ -23,15 +22,9 @@ func (s *stack) makePublicAPI() {
 		Name: str(s.options.Stack), ProtocolType: str("HTTP"), Description: str("lifeboat: links of mails, and the API for people"),
 	})
 	s.public = publicAPI{api: api, url: api.AttrApiEndpoint()}
-	if public := s.options.Config.Serve.PublicURL; publicURL(s.options.Config) {
+	if public := s.options.LinksAt(); public != "" {
 		s.public.url = str(public)
 	}
-}
-
-// publicURL reports whether lifeboat.yaml names an address of its own, which leads here. What `lifeboat serve` would
-// listen on does not.
-func publicURL(c *config.Config) bool {
-	return strings.HasPrefix(c.Serve.PublicURL, "https://") && !strings.Contains(c.Serve.PublicURL, "localhost")
 }
 
 // makeRoutes makes the stages and routes: the public API, where people are told apart by tokens if there is an issuer; and
@@ -89,7 +82,8 @@ func (s *stack) stage(id string, api awsapigatewayv2.CfnApi) endpoint {
 			ThrottlingRateLimit: jsii.Number(deployment.Rate), ThrottlingBurstLimit: jsii.Number(deployment.Burst), DetailedMetricsEnabled: jsii.Bool(true),
 		},
 		AccessLogSettings: &awsapigatewayv2.CfnStage_AccessLogSettingsProperty{
-			DestinationArn: s.log(id+"Log", "").LogGroupArn(), Format: str(accessLog),
+			// Under any other name API Gateway adds each group to a policy of the account's, which is soon full.
+			DestinationArn: s.log(id+"Log", "/aws/vendedlogs/apis/"+s.options.Stack+"-"+id).LogGroupArn(), Format: str(accessLog),
 		},
 	})
 	return endpoint{api, awsapigatewayv2.NewCfnIntegration(s.scope, str(id+"Integration"), &awsapigatewayv2.CfnIntegrationProps{

@@ -70,16 +70,24 @@ func (s *stack) log(id, name string) awslogs.LogGroup {
 func (s *stack) functionRole(f deployed.Function) awsiam.Role {
 	role := s.role(camel(f.Name)+"Role", "lambda.amazonaws.com", "lifeboat: "+f.Says)
 	s.allowVault(role, f.Vault)
-	s.allowKey(role, "kms:Decrypt", "kms:GenerateDataKey")
+	if writes(f) {
+		s.allowKey(role, "s3", "kms:Decrypt", "kms:GenerateDataKey")
+	} else {
+		s.allowKey(role, "s3", "kms:Decrypt")
+	}
+	if takes(f, "LIFEBOAT_SIGNING_KEY") || takes(f, "LIFEBOAT_LINK_KEY") {
+		s.allowKey(role, "secretsmanager", "kms:Decrypt")
+	}
 	allowIf(role, s.ownedBy(s.scope.Account()), []string{"s3:GetObject"}, s.config.object) // whoever guesses the name may have made the bucket
+	named := &rights{}                                                                     // on what lifeboat.yaml names, which may be a lot
 	if f.Sources {
 		for _, source := range s.options.Config.Sources {
-			s.allowInstance(role, source.Instance, s.options.Sources[string(source.Name)].Key, false)
+			s.allowInstance(named, source.Instance, s.options.Sources[string(source.Name)].Key, false)
 		}
 	}
 	if f.Targets {
 		for _, target := range s.options.Config.Targets {
-			s.allowInstance(role, target.Instance, s.options.Targets[target.Name].Key, true)
+			s.allowInstance(named, target.Instance, s.options.Targets[target.Name].Key, true)
 		}
 	}
 	if takes(f, "LIFEBOAT_SIGNING_KEY") {
@@ -92,12 +100,18 @@ func (s *stack) functionRole(f deployed.Function) awsiam.Role {
 		allow(role, []string{"secretsmanager:GetSecretValue"}, s.links.arn)
 	}
 	if takes(f, "LIFEBOAT_MAIL") {
-		s.allowMail(role)
+		s.allowMail(role, named)
 	}
 	if hook := s.options.Webhook; hook != nil && takes(f, "LIFEBOAT_WEBHOOK") {
-		s.allowSecret(role, hook.URL, hook.Key)
+		s.allowSecret(named, hook.URL, hook.Key)
 	}
+	s.give(role, named)
 	return role
+}
+
+// writes reports whether a function writes to the vault.
+func writes(f deployed.Function) bool {
+	return slices.ContainsFunc(f.Vault, func(g deployed.Grant) bool { return g.Action == "s3:PutObject" })
 }
 
 // takes reports whether a function looks at a variable.
@@ -108,15 +122,15 @@ func takes(f deployed.Function, variable string) bool {
 // allowInstance gives a role what it needs of one application: its secrets, and its files where they lie in a bucket that
 // is reached with the role. A bucket that is reached with a role of its owner's needs the right to assume that one, and no
 // other; a bucket elsewhere, or one with keys of its own, needs none here.
-func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, write bool) {
-	s.allowSecret(role, i.Token)
+func (s *stack) allowInstance(r *rights, i config.Instance, key string, write bool) {
+	s.allowSecret(r, i.Token)
 	b := i.Datasource.Bucket
 	if b == nil {
 		return
 	}
-	s.allowSecret(role, b.AccessKey, b.SecretKey, b.ExternalID)
+	s.allowSecret(r, b.AccessKey, b.SecretKey, b.ExternalID)
 	if b.Role != "" {
-		allow(role, []string{"sts:AssumeRole"}, str(b.Role))
+		r.allow(nil, []string{"sts:AssumeRole"}, str(literal(b.Role)))
 	}
 	if !deployment.ReachedByRole(b) {
 		return
@@ -125,20 +139,25 @@ func (s *stack) allowInstance(role awsiam.Role, i config.Instance, key string, w
 	if write {
 		actions, keyActions = append(actions, "s3:PutObject", "s3:AbortMultipartUpload"), append(keyActions, "kms:GenerateDataKey")
 	}
-	objects := "/*"
-	if b.Prefix != "" {
-		objects = "/" + b.Prefix + "/*"
-	}
 	owner := s.scope.Account()
 	if b.Owner != "" {
 		owner = str(b.Owner)
 	}
-	allowIf(role, s.ownedBy(owner), actions, join(s.bucketARN(b.Name), str(objects)))
+	r.allow(s.ownedBy(owner), actions, s.objects(b))
 	// On the whole bucket, not below the prefix only: for a file that has gone S3 would say "forbidden", not "not found".
-	allowIf(role, s.ownedBy(owner), []string{"s3:ListBucket"}, s.bucketARN(b.Name))
+	r.allow(s.ownedBy(owner), []string{"s3:ListBucket"}, s.bucketARN(b.Name))
 	if key != "" {
-		allowIf(role, map[string]any{"StringLike": map[string]any{"kms:ViaService": join(str("s3.*."), s.scope.UrlSuffix())}}, keyActions, str(key))
+		r.allow(map[string]any{"StringLike": map[string]any{"kms:ViaService": join(str("s3.*."), s.scope.UrlSuffix())}}, keyActions, str(key))
 	}
+}
+
+// objects names those of a source or target.
+func (s *stack) objects(b *config.Bucket) *string {
+	below := "/*"
+	if b.Prefix != "" {
+		below = "/" + literal(b.Prefix) + "/*"
+	}
+	return join(s.bucketARN(b.Name), str(below))
 }
 
 // ownedBy holds for what belongs to an account. The name of a bucket that was deleted is anybody's.

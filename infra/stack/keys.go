@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/aws/aws-cdk-go/awscdk/v2"
@@ -64,38 +65,44 @@ func (s *stack) secret(id, description string) secretOf {
 	return secretOf{made.Ref()}
 }
 
-// allowSecret gives a role one secret of the account that lifeboat.yaml refers to. Other references (a server for mail
-// without a password) need no right.
-func (s *stack) allowSecret(role awsiam.Role, references ...secret.Reference) {
-	for _, r := range references {
-		scheme, name, _ := strings.Cut(string(r), ":")
+// allowSecret allows secrets of the account that lifeboat.yaml refers to, and the keys of their own that they may have. Other
+// references (a server for mail without a password) need no right.
+func (s *stack) allowSecret(r *rights, references ...secret.Reference) {
+	for _, reference := range references {
+		scheme, name, _ := strings.Cut(string(reference), ":")
 		switch scheme {
 		case "secretsmanager":
 			name, _, _ = strings.Cut(name, "#")
-			allow(role, []string{"secretsmanager:GetSecretValue"}, s.secretARN(name))
+			r.allow(nil, []string{"secretsmanager:GetSecretValue"}, s.secretARN(name))
 		case "ssm":
-			allow(role, []string{"ssm:GetParameter"}, s.parameterARN(name))
+			r.allow(nil, []string{"ssm:GetParameter"}, s.parameterARN(name))
 		default:
 			continue
 		}
 		if len(s.options.SecretKeys) > 0 {
-			via := []*string{join(str("secretsmanager."), s.scope.Region(), str("."), s.scope.UrlSuffix()), join(str("ssm."), s.scope.Region(), str("."), s.scope.UrlSuffix())}
-			allowIf(role, map[string]any{"StringEquals": map[string]any{"kms:ViaService": via}}, []string{"kms:Decrypt"}, *strs(s.options.SecretKeys...)...)
+			r.allow(s.via(scheme), []string{"kms:Decrypt"}, *strs(s.options.SecretKeys...)...)
 		}
 	}
 }
 
-// secretARN names a secret by its name or ARN. Secrets Manager puts a dash and six characters behind a name.
+// whole is the end of a secret's whole ARN: Secrets Manager puts a dash and six characters behind a name.
+var whole = regexp.MustCompile(`-[A-Za-z0-9]{6}$`)
+
+// secretARN names a secret by its name or ARN. Secrets Manager finds one by an ARN without its end, too, and asks IAM about
+// the whole one; a name that itself ends like that is taken for whole.
 func (s *stack) secretARN(name string) *string {
-	if strings.HasPrefix(name, "arn:") {
-		return str(name)
+	switch {
+	case !strings.HasPrefix(name, "arn:"):
+		return s.arn("secretsmanager", "secret:"+literal(name)+"-??????")
+	case whole.MatchString(name):
+		return str(literal(name))
 	}
-	return s.arn("secretsmanager", "secret:"+name+"-??????")
+	return str(literal(name) + "-??????")
 }
 
 func (s *stack) parameterARN(name string) *string {
 	if strings.HasPrefix(name, "arn:") {
-		return str(name)
+		return str(literal(name))
 	}
-	return s.arn("ssm", "parameter/"+strings.TrimPrefix(name, "/"))
+	return s.arn("ssm", "parameter/"+literal(strings.TrimPrefix(name, "/")))
 }

@@ -54,7 +54,7 @@ func (s *stack) workflow(id string, definition []byte, functions map[string]stri
 	}
 	allow(role, []string{"lambda:InvokeFunction"}, arns...)
 	allow(role, []string{"s3:GetObject", "s3:PutObject", "s3:ListMultipartUploadParts", "s3:AbortMultipartUpload"}, s.below(lists))
-	s.allowKey(role, "kms:Decrypt", "kms:GenerateDataKey")
+	s.allowKey(role, "s3", "kms:Decrypt", "kms:GenerateDataKey")
 	m := s.machine(id, string(definition), bound, role)
 	// A policy of its own: as part of the role's it would depend on the machine, which depends on it.
 	awsiam.NewPolicy(s.scope, str(id+"Children"), &awsiam.PolicyProps{Statements: &[]awsiam.PolicyStatement{

@@ -44,15 +44,17 @@ func (s *stack) makeMail() {
 	}
 }
 
-// allowMail lets a role send as the one address; or read what the file says of a mail server.
-func (s *stack) allowMail(role awsiam.Role) {
+// allowMail lets a role send as the one address; or read what the file says of a mail server. As long as the account is in
+// the sandbox, SES asks about the identities of the recipients, too, whom lifeboat.yaml and a restore's input name: so the
+// condition says who sends, and the resource nothing.
+func (s *stack) allowMail(role awsiam.Role, r *rights) {
 	if s.ses == nil {
 		if c := s.options.Config; c.Mail != nil {
-			s.allowSecret(role, c.Mail.SMTP)
+			s.allowSecret(r, c.Mail.SMTP)
 		}
 		return
 	}
 	allowIf(role, map[string]any{"StringEquals": map[string]any{"ses:FromAddress": s.options.Mail.From}},
 		[]string{"ses:SendEmail", "ses:SendRawEmail"}, // a finished message needs both
-		s.arn("ses", "identity/"+s.options.Mail.Identity), join(s.arn("ses", "configuration-set/"), s.ses.set))
+		s.arn("ses", "identity/*"), join(s.arn("ses", "configuration-set/"), s.ses.set))
 }

@@ -81,15 +81,11 @@ func (s *stack) bucketPolicy(id string, i config.Instance, functions []string, a
 	case !deployment.ReachedByRole(b):
 		return
 	}
-	objects := "/*"
-	if b.Prefix != "" {
-		objects = "/" + b.Prefix + "/*"
-	}
 	bucket := s.bucketARN(b.Name)
 	s.command(id+"Policy", s.scope.ToJsonString(map[string]any{
 		"Version": "2012-10-17",
 		"Statement": []any{
-			map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": roles}, "Action": actions, "Resource": join(bucket, str(objects))},
+			map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": roles}, "Action": actions, "Resource": s.objects(b)},
 			map[string]any{"Effect": "Allow", "Principal": map[string]any{"AWS": roles}, "Action": "s3:ListBucket", "Resource": bucket},
 		},
 	}, nil))

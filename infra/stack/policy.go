@@ -75,17 +75,23 @@ func (s *stack) below(prefix string) *string {
 	return s.vault.ArnForObjects(str(prefix))
 }
 
-// allowKey gives a role the key of the vault, through the services that use it for the role.
-func (s *stack) allowKey(role awsiam.Role, actions ...string) {
-	role.AddToPolicy(s.keyStatement(actions...))
+// allowKey gives a role the key of the vault as far as a service uses it for the role: s3 reads and writes objects with it,
+// secretsmanager reads the stack's own secrets.
+func (s *stack) allowKey(role awsiam.Role, service string, actions ...string) {
+	role.AddToPolicy(s.keyStatement(service, actions...))
 }
 
-func (s *stack) keyStatement(actions ...string) awsiam.PolicyStatement {
-	via := []*string{
-		join(str("s3."), s.scope.Region(), str("."), s.scope.UrlSuffix()),
-		join(str("secretsmanager."), s.scope.Region(), str("."), s.scope.UrlSuffix()),
+func (s *stack) keyStatement(service string, actions ...string) awsiam.PolicyStatement {
+	return statement(actions, s.via(service), s.key.KeyArn())
+}
+
+// via holds for what services of the stack's Region do for somebody.
+func (s *stack) via(services ...string) map[string]any {
+	var names []*string
+	for _, service := range services {
+		names = append(names, join(str(service+"."), s.scope.Region(), str("."), s.scope.UrlSuffix()))
 	}
-	return statement(actions, map[string]any{"StringEquals": map[string]any{"kms:ViaService": via}}, s.key.KeyArn())
+	return map[string]any{"StringEquals": map[string]any{"kms:ViaService": names}}
 }
 
 // role makes a role that one service of AWS assumes.

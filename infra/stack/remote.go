@@ -29,6 +29,6 @@ func (s *stack) makeRemote() {
 	policy.AddStatements(statement([]string{"s3:GetObject"}, s.ownedBy(s.scope.Account()), s.config.object))
 	allow([]string{"s3:GetObject", "s3:PutObject"}, s.below("links/"))
 	allow([]string{"secretsmanager:GetSecretValue"}, s.links.arn)
-	policy.AddStatements(s.keyStatement("kms:Decrypt", "kms:GenerateDataKey"))
+	policy.AddStatements(s.keyStatement("s3", "kms:Decrypt", "kms:GenerateDataKey"), s.keyStatement("secretsmanager", "kms:Decrypt"))
 	s.operators = policy.ManagedPolicyArn()
 }

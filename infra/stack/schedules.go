@@ -27,8 +27,8 @@ type schedules struct {
 }
 
 // makeSchedules makes one schedule for the backups of each source, one for its watchdog, and one for each drill. An event
-// may come twice; what it starts derives its id from what it says, and starts once. What cannot be delivered within two
-// hours lies in a queue that an alarm looks at.
+// may come twice: a backup derives its id from what the event says, and starts once; a drill starts again, see drill. What
+// cannot be delivered within two hours lies in a queue that an alarm looks at.
 func (s *stack) makeSchedules() {
 	group := awsscheduler.NewCfnScheduleGroup(s.scope, str("Schedules"), &awsscheduler.CfnScheduleGroupProps{Name: str(s.options.Stack)})
 	m := schedules{s, group, s.schedulerRole()}
@@ -57,7 +57,8 @@ func (s *stack) makeSchedules() {
 
 // drill restores the newest backup of a source into a target that is there for it, or into a throw-away place. The workflow
 // itself derives the id of a restore from what it restores and where: the same backup is drilled into a target under one id,
-// each drill comparing anew, and each drill into a throw-away place has an id of its own. A dry run is one of a drill.
+// each drill comparing anew, and each drill into a throw-away place has an id of its own. A dry run is one of a drill. An
+// event that comes twice drills twice: Scheduler gives an execution no name of ours. That costs a second run.
 func (m schedules) drill(name string, d deployment.Drill) {
 	m.cron("Drill"+camel(name), d.Says(), d.When, m.machines.restore.StateMachineArn(),
 		events.RestoreInput{Restore: events.Restore{

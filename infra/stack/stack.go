@@ -73,6 +73,7 @@ func New(scope constructs.Construct, props Props) awscdk.Stack {
 	s := &stack{props: props, options: o, functions: map[string]awslambda.Function{}, roles: map[string]awsiam.Role{}}
 	s.scope = awscdk.NewStack(scope, str(o.Stack), &awscdk.StackProps{
 		Description: str("lifeboat: complete, proven, restorable backups"), TerminationProtection: jsii.Bool(true),
+		SuppressTemplateIndentation: jsii.Bool(o.Size().Compact),
 	})
 	awscdk.Tags_Of(s.scope).Add(str("service"), str("lifeboat"), nil)
 	awscdk.Tags_Of(s.scope).Add(str(stackTag), str(o.Stack), nil)

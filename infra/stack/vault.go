@@ -86,5 +86,5 @@ func (s *stack) makeSigner() {
 		Description: str("lifeboat: signs URLs of archives that live longer than a quarter of an hour, for applications that restore from a URL"),
 	})
 	allow(s.signer, []string{"s3:GetObject"}, s.below("archives/"))
-	s.allowKey(s.signer, "kms:Decrypt")
+	s.allowKey(s.signer, "s3", "kms:Decrypt")
 }

@@ -99,20 +99,27 @@ func (r *reader) fit() {
 		return
 	}
 	place := deployed.Place{}
-	note := func(path string, refused []error) {
-		for _, err := range refused {
-			r.problems = append(r.problems, config.Problem{Line: r.line(path), Message: err.Error(), Hint: failure.HintOf(err)})
-		}
-	}
 	for _, s := range r.config.Sources {
-		note("sources."+string(s.Name), place.Source(s))
+		r.refuse("sources."+string(s.Name), place.Source(s))
 		r.open("source "+string(s.Name), s.Instance)
+		r.granted("sources."+string(s.Name), "source "+string(s.Name), s.Instance)
 	}
 	for _, t := range r.config.Targets {
-		note("targets."+t.Name, place.Target(t))
+		r.refuse("targets."+t.Name, place.Target(t))
 		r.open("target "+t.Name, t.Instance)
+		r.granted("targets."+t.Name, "target "+t.Name, t.Instance)
 	}
-	note("mail", place.Mail(r.config.Mail))
+	r.refuse("mail", place.Mail(r.config.Mail))
+	if r.lines["serve.public-url"] > 0 { // where nothing is said it follows from where `lifeboat serve` listens
+		r.refuse("serve.public-url", place.Links(r.config.Serve.PublicURL))
+	}
+}
+
+// refuse notes what package deployed refuses of a key of the file.
+func (r *reader) refuse(path string, refused []error) {
+	for _, err := range refused {
+		r.problems = append(r.problems, config.Problem{Line: r.line(path), Message: err.Error(), Hint: failure.HintOf(err)})
+	}
 }
 
 // open warns of a token that everybody on the way can read.
@@ -145,6 +152,7 @@ func (r *reader) options(section []byte) *Options {
 		o.Budget = r.budget(*d.Budget, len(d.Alarms))
 	}
 	r.account(o)
+	r.heard(o)
 	return o
 }
 
@@ -152,8 +160,8 @@ func (r *reader) sources(f file, o *Options) {
 	for _, name := range sorted(f.Deploy.Sources) {
 		s, path := f.Deploy.Sources[name], "sources."+name
 		r.known(path, "source", name)
-		w, times := r.when(path, s.when)
-		o.Sources[name] = Source{When: w, Overdue: r.overdue(path, w, times, s.Overdue), Key: r.key(path+".kms-key", s.KMSKey)}
+		w, gap := r.when(path, s.when)
+		o.Sources[name] = Source{When: w, Overdue: r.overdue(path, w, gap, s.Overdue), Key: r.key(path+".kms-key", s.KMSKey)}
 	}
 	for _, name := range sorted(f.Deploy.Targets) {
 		r.known("targets."+name, "target", name)
@@ -165,11 +173,7 @@ func (r *reader) sources(f file, o *Options) {
 	if r.config.Vault.Remote() {
 		r.warn("vault: is for one machine; the stack makes a bucket of its own")
 	}
-	for _, s := range r.config.Sources {
-		if o.Sources[string(s.Name)].Cron == "" {
-			r.warn("the source %s has no schedule: it is backed up only when somebody asks, and is never overdue", s.Name)
-		}
-	}
+	r.idle(o)
 }
 
 func (r *reader) drills(f file, o *Options) {
@@ -214,86 +218,6 @@ func (r *reader) drilled(path, name string, dry bool) {
 	if !strings.Contains(name, "drill") {
 		r.warn("deploy.%s.target: each drill writes into %s; restore nothing else there, and give it a name that says so, such as %s-drill", path, name, name)
 	}
-}
-
-// when checks a schedule. It returns its next times, too: none where it is wrong.
-func (r *reader) when(path string, w when) (When, []time.Time) {
-	if w.Cron == "" {
-		if w.Zone != "" || w.Window != "" {
-			r.wrong(path, "has no cron")
-		}
-		return When{}, nil
-	}
-	window := 15 * time.Minute
-	if w.Window != "" {
-		parsed, ok := parseLength(w.Window)
-		if !ok || parsed > 24*time.Hour || parsed < time.Minute {
-			r.wrong(path+".window", "must be 1m to 24h")
-		}
-		window = parsed
-	}
-	name := cmp.Or(w.Zone, "UTC")
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		r.wrong(path+".zone", "has no time zone %q; write one like Europe/Zurich", name)
-		zone = time.UTC
-	}
-	c, err := parseCron(w.Cron)
-	if err != nil {
-		r.wrong(path+".cron", "%v", err)
-		return When{Zone: name, Window: window}, nil
-	}
-	times := c.next(r.now.In(zone), gapTimes)
-	if len(times) == 0 {
-		r.wrong(path+".cron", "never runs: no day from now on is one of %q", w.Cron)
-	}
-	if name != "UTC" && (c.text[1] == "2" || c.text[1] == "1") {
-		r.warn("deploy.%s: where %s has summer time, EventBridge leaves out a run at an hour that does not exist that day; 4 o'clock exists always", path, name)
-	}
-	return When{Cron: strings.Join(c.text, " "), Zone: name, Window: window}, times
-}
-
-// gapTimes is how many times of a schedule its longest gap is looked for in: ten years of days, a month of quarters of an hour.
-const gapTimes = 3000
-
-// longestGap returns the longest time between two runs that follow each other.
-func longestGap(times []time.Time) (longest time.Duration) {
-	for i := range len(times) - 1 {
-		longest = max(longest, times[i+1].Sub(times[i]))
-	}
-	return longest
-}
-
-// runTime is how long a run may take before its source is overdue, where nobody says.
-const runTime = 4 * time.Hour
-
-// overdue is given, or follows from a schedule that runs every day: the age of a backup counts from its start, and the
-// next one may start a window later.
-func (r *reader) overdue(path string, w When, times []time.Time, text string) time.Duration {
-	gap := longestGap(times) + w.Window
-	if text != "" {
-		parsed, ok := parseLength(text)
-		if !ok {
-			r.wrong(path+".overdue", "must be a number of hours or days, such as 29h")
-		} else if len(times) > 1 && parsed <= gap {
-			r.warn("deploy.%s: it is overdue after %s, and up to %s may lie between two backups that are on time: the alarm goes off without need", path, text, Length(gap))
-		}
-		return parsed
-	}
-	if len(times) == 0 {
-		return 0
-	}
-	if days := strings.Join(strings.Fields(w.Cron)[2:], " "); days == "* * ? *" || days == "? * * *" {
-		return 24*time.Hour + w.Window + runTime
-	}
-	r.wrong(path, "does not run every day; say after how long it is overdue: overdue: %s", example(gap))
-	return 0
-}
-
-// example is a sensible overdue for a gap, in whole days.
-func example(gap time.Duration) string {
-	const day = 24 * time.Hour
-	return fmt.Sprintf("%dd", gap/day+1)
 }
 
 // oddLock is from how many days on a lock that nobody can undo is probably a slip.
@@ -356,6 +280,11 @@ func (r *reader) api(f file) API {
 		r.wrong("api.issuer", "must be the https URL that the tokens have as iss")
 	case a.Issuer != "" && len(a.Audience) == 0:
 		r.wrong("api", "needs an audience: without one, tokens for any other application of the issuer would do")
+	default:
+		r.refuse("deploy.api.issuer", deployed.Place{}.Issuer(a.Issuer))
+	}
+	if !scopePrefix.MatchString(a.ScopePrefix) {
+		r.wrong("api.scope-prefix", `must be at most 57 characters of what scopes are made of: ASCII without spaces, " and \`)
 	}
 	return a
 }
@@ -405,11 +334,7 @@ func (r *reader) account(o *Options) {
 	if o.Boundary != "" && !policyARN.MatchString(o.Boundary) {
 		r.wrong("permissions-boundary", "must be the ARN of a policy")
 	}
-	for key, text := range o.Tags {
-		if key == "" || len(key) > 128 || len(text) > 256 || strings.HasPrefix(strings.ToLower(key), "aws:") {
-			r.wrong("tags", "holds %.40q, which AWS does not take", key)
-		}
-	}
+	r.tags(o.Tags)
 }
 
 // functions says which functions there are.

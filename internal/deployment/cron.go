@@ -233,6 +233,97 @@ func (c cron) next(after time.Time, n int) []time.Time {
 	return times
 }
 
+// gap returns the longest time between two runs that follow each other from a moment's day on, as clocks without summer time
+// show it; 0 where there are no two within nine years.
+func (c cron) gap(after time.Time) (longest time.Duration) {
+	first, last, longest := c.span()
+	year, month, date := after.Date()
+	before := -1 // the day of the run before
+	for i := range horizon {
+		day := time.Date(year, month, date+i, 12, 0, 0, 0, time.UTC)
+		if !c.years.has(day.Year()) || !c.months.has(int(day.Month())) || !c.day(day) {
+			continue
+		}
+		if before >= 0 {
+			longest = max(longest, time.Duration(i-before)*24*time.Hour-last+first)
+		}
+		before = i
+	}
+	return longest
+}
+
+// lost returns the longest time between two runs of which a clock that goes forward leaves out one between them, and the
+// day on which it does; 0 where no run within nine years is left out.
+func (c cron) lost(after time.Time) (longest time.Duration, on time.Time) {
+	year, month, date := after.Date()
+	before := after
+	for i := range horizon {
+		start := time.Date(year, month, date+i, 0, 0, 0, 0, after.Location())
+		day := time.Date(year, month, date+i, 12, 0, 0, 0, time.UTC)
+		if !c.years.has(day.Year()) || !c.months.has(int(day.Month())) || !c.day(day) {
+			continue
+		}
+		if c.passedOver(day, after.Location()) {
+			times := c.next(before, 2*c.perDay()+1)
+			for k := 1; k < len(times); k++ {
+				if gap := times[k].Sub(times[k-1]); gap > longest && times[k].After(start) {
+					longest, on = gap, day
+				}
+			}
+		}
+		before = start.Add(-time.Nanosecond)
+	}
+	return longest, on
+}
+
+// passedOver reports whether a time of a day on which there are runs does not exist in a zone.
+func (c cron) passedOver(day time.Time, zone *time.Location) bool {
+	at := func(hour, minute int) time.Time {
+		return time.Date(day.Year(), day.Month(), day.Day(), hour, minute, 0, 0, zone)
+	}
+	_, morning := at(0, 0).Add(-time.Hour).Zone()
+	_, evening := at(23, 59).Zone()
+	if evening <= morning {
+		return false
+	}
+	for minute := range 24 * 60 {
+		if c.hours.has(minute/60) && c.minutes.has(minute%60) {
+			if t := at(minute/60, minute%60); t.Hour() != minute/60 || t.Minute() != minute%60 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// perDay counts the runs of a day that has some.
+func (c cron) perDay() (n int) {
+	for minute := range 24 * 60 {
+		if c.hours.has(minute/60) && c.minutes.has(minute%60) {
+			n++
+		}
+	}
+	return n
+}
+
+// span returns the first and the last time of a day that has runs, and the longest time between two of them.
+func (c cron) span() (first, last, longest time.Duration) {
+	first = -1
+	for minute := range 24 * 60 {
+		if !c.hours.has(minute/60) || !c.minutes.has(minute%60) {
+			continue
+		}
+		at := time.Duration(minute) * time.Minute
+		if first < 0 {
+			first = at
+		} else {
+			longest = max(longest, at-last)
+		}
+		last = at
+	}
+	return first, last, longest
+}
+
 var weekdayNames = [...]string{"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"}
 
 // words says an expression as people do, "every Sunday at 04:30"; of one that is not so simple, what it is.

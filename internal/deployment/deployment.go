@@ -66,7 +66,7 @@ type When struct {
 // Source is how a source runs in the stack.
 type Source struct {
 	When                  // Cron "" : only when somebody asks
-	Overdue time.Duration // after how long without a good backup it is overdue; 0: never
+	Overdue time.Duration // after how long without a good backup it is overdue, by its schedule where nobody says; 0: never
 	Key     string        // ARN of the KMS key of its bucket
 }
 

@@ -79,7 +79,7 @@ func TestDefaults(t *testing.T) {
 	if o.Stack != "lifeboat" || o.Lock != nil || o.Mail != nil || len(o.Sources) != 0 || o.API.ScopePrefix != "backup:" {
 		t.Errorf("%+v", o)
 	}
-	if len(o.Warnings) != 2 || !strings.Contains(o.Warnings[0], "photos has no schedule") {
+	if len(o.Warnings) != 2 || !strings.Contains(o.Warnings[0], "2 sources have no schedule") || !strings.Contains(o.Warnings[1], "nobody hears") {
 		t.Errorf("warnings: %q", o.Warnings)
 	}
 }
@@ -141,7 +141,7 @@ func TestRefused(t *testing.T) {
   sources:
     nobody: {cron: "0 4 * * ? *"}
     photos: {cron: "0 4 * * * *", zone: Mars/Olympus, window: 2d, kms-key: abc}
-    papers: {cron: "0 4 1 * ? *"}
+    papers: {cron: "0 4 1 * ? *", overdue: never}
   targets: {nowhere: {}}
   drills: {Weekly: {source: none, target: gone}}
   immutability: forever
@@ -158,7 +158,7 @@ func TestRefused(t *testing.T) {
 			[]string{
 				"lifeboat.yaml:8: deploy.stack must begin with a letter", `lifeboat.yaml:10: deploy.sources.nobody names the source "nobody"`,
 				"lifeboat.yaml:11: deploy.sources.photos.cron must have six fields", `no time zone "Mars/Olympus"`, "photos.window must be 1m to 24h",
-				"sources.photos.kms-key must be the ARN", "lifeboat.yaml:12: deploy.sources.papers does not run every day; say after how long it is overdue: overdue: 32d",
+				"sources.photos.kms-key must be the ARN", "lifeboat.yaml:12: deploy.sources.papers.overdue must be a number of hours or days, such as 29h, or off",
 				`targets.nowhere names the target "nowhere"`, "drills.Weekly is no name", `drills.Weekly.source names the source "none"`,
 				`drills.Weekly.target names the target "gone"`, "immutability must be like 30d governance", "mail.from must be an address",
 				"alarms must be addresses", "budget must be whole US dollars", "api.issuer must be the https URL", "webhook.url must be secretsmanager:NAME",
@@ -260,13 +260,56 @@ func drill(more string) string {
 	return "deploy:\n  drills: {d: {source: papers, cron: \"0 6 * * ? *\", " + more + "}}\n"
 }
 
+// TestOverdue: where nobody says after how long a source is overdue, it follows from its schedule.
+func TestOverdue(t *testing.T) {
+	const day = 24 * time.Hour
+	for entry, want := range map[string]time.Duration{
+		`cron: "0 4 * * ? *"`:                                      day + 4*time.Hour + 15*time.Minute,
+		`cron: "0 4 * * ? *", window: 2h`:                          day + 6*time.Hour,
+		`cron: "0 4 * * ? *", zone: Europe/Zurich`:                 day + 4*time.Hour + 15*time.Minute, // of 25 hours in autumn one is in the four
+		`cron: "0 * * * ? *"`:                                      5*time.Hour + 15*time.Minute,
+		`cron: "0/15 * * * ? *"`:                                   4*time.Hour + 30*time.Minute,
+		`cron: "0 8-20/4 * * ? *"`:                                 16*time.Hour + 15*time.Minute, // from 20 to 8 o'clock
+		`cron: "30 4 ? * SUN *"`:                                   8*day + 15*time.Minute,
+		`cron: "0 4 ? * MON-FRI *"`:                                3*day + 12*time.Hour + 15*time.Minute,
+		`cron: "0 4 1 * ? *"`:                                      32*day + 15*time.Minute,
+		`cron: "0/5 * ? JAN MON *"`:                                343*day + 20*time.Minute, // the last Monday of one January to the first of another
+		`cron: "30 4 ? * SUN *", overdue: 9d`:                      9 * day,
+		`cron: "30 4 ? * SUN *", overdue: off`:                     0,
+		`cron: "30 4 ? * SUN *", overdue: "off"`:                   0,
+		`overdue: 9d`:                                              9 * day,
+		`kms-key: "arn:aws:kms:eu-central-1:123456789012:key/abc"`: 0,
+	} {
+		o, err := parse(t, base+"deploy: {sources: {papers: {"+entry+"}}}\n")
+		if err != nil {
+			t.Errorf("%s: %v", entry, err)
+			continue
+		}
+		if got := o.Sources["papers"].Overdue; got != want {
+			t.Errorf("%s: overdue after %s, want %s", entry, got, want)
+		}
+		watched, said := false, false
+		for _, s := range o.Facts(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)).Schedules {
+			watched = watched || strings.Contains(s.Says, "a good backup of the last "+deployment.Length(want).String())
+			said = said || strings.Contains(s.Says, "papers, which is never overdue")
+		}
+		if watched != (want > 0) || said != (want == 0 && strings.Contains(entry, "cron")) {
+			t.Errorf("%s: watched %t, said to be never overdue %t", entry, watched, said)
+		}
+	}
+}
+
 // TestWarnings: what is odd, and may yet be meant.
 func TestWarnings(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"shorter than the gap":   {"deploy: {sources: {papers: {cron: \"0 4 ? * MON-FRI *\", overdue: 2d}}}", "up to 72h15m may lie between two backups that are on time"},
+		"once":                   {"deploy: {sources: {papers: {cron: \"0 4 1 1 ? 2027\"}}}", "runs once only: it is never overdue"},
 		"for ever":               {"deploy: {immutability: 4000d compliance}", "for 4000 days, 10 years, nobody can delete"},
 		"not for drills":         {drill("target: papers-new"), "such as papers-new-drill"},
-		"an hour that is no one": {"deploy: {sources: {papers: {cron: \"0 2 * * ? *\", zone: Europe/Zurich}}}", "where Europe/Zurich has summer time"},
+		"an hour that is no one": {"deploy: {sources: {papers: {cron: \"0 2 * * ? *\", zone: Europe/Zurich}}}", "the clocks of Europe/Zurich pass over a time of this schedule"},
+		"no schedule":            {"deploy: {}", "2 sources have no schedule: they are backed up only when somebody asks, and are never overdue: photos, papers"},
+		"one without a schedule": {"deploy: {sources: {papers: {cron: \"0 4 * * ? *\"}}}", "the source photos has no schedule"},
+		"nobody is told":         {"deploy: {}", "nobody hears of a backup that fails"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, err := parse(t, base+c.text+"\n")

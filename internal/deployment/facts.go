@@ -1,6 +1,7 @@
 package deployment
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -124,6 +125,7 @@ type Fixed struct {
 	Watched    int64 // metrics that alarms look at
 	Metrics    int64 // that the watchdog writes all month
 	Dashboards int64
+	Sources    int64 // that the watchdog looks at
 }
 
 // Facts says what the stack will be made of. now is when the next runs are counted from.
@@ -196,7 +198,11 @@ func (o *Options) schedules(now time.Time) []Schedule {
 	for _, name := range sorted(o.Sources) {
 		s := o.Sources[name]
 		if s.Cron != "" {
-			all = append(all, s.schedule("Backup"+ID(name), "backs up "+name, now))
+			says := "backs up " + name
+			if s.Overdue == 0 {
+				says += ", which is never overdue"
+			}
+			all = append(all, s.schedule("Backup"+ID(name), says, now))
 		}
 		if s.Overdue > 0 {
 			minutes := int(WatchEvery.Minutes())
@@ -236,7 +242,8 @@ func (w When) schedule(id, says string, now time.Time) Schedule {
 }
 
 func (o *Options) apis() []Endpoint {
-	all := []Endpoint{endpoint("public", "anybody; the token of a link is what lets through", OpenRoutes)}
+	links := cmp.Or(o.LinksAt(), "this API's own address, which the output LinksCommand says")
+	all := []Endpoint{endpoint("public", "anybody; the token of a link is what lets through; the links of mails lead to "+links, OpenRoutes)}
 	if o.API.Issuer != "" {
 		for _, scope := range []string{"run", "read", "restore"} {
 			var routes []Route
@@ -250,6 +257,15 @@ func (o *Options) apis() []Endpoint {
 		}
 	}
 	return append(all, endpoint("machines", "roles and users of the account whose policy allows execute-api:Invoke", ClosedRoutes))
+}
+
+// LinksAt is the address of a domain of the user's own, before the public API, to which the links of mails lead; "" for the
+// API's own address. Where `lifeboat serve` listens, from which public-url follows where the file says none, is no such.
+func (o *Options) LinksAt() string {
+	if public := o.Config.Serve.PublicURL; strings.HasPrefix(public, "https://") {
+		return public
+	}
+	return ""
 }
 
 func endpoint(api, who string, routes []Route) Endpoint {
@@ -345,6 +361,7 @@ func (o *Options) fixed(f Facts) Fixed {
 	for _, s := range o.Sources {
 		if s.Overdue > 0 {
 			m.Metrics += watchedMetrics
+			m.Sources++
 		}
 	}
 	if m.Metrics > 0 {

@@ -88,6 +88,7 @@ func Parse(name string, data []byte, folder string) (*Options, error) {
 	o := r.options(section)
 	o.Config, o.ConfigText = c, rest
 	r.fit()
+	r.limits(o)
 	all := append(r.shapes, r.problems...)
 	if len(all) == 0 {
 		o.Warnings = r.warnings
@@ -232,8 +233,10 @@ var (
 	stackName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,50}$`)
 	keyARN    = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$`)
 	policyARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::(\d{12}|aws):policy/.+$`)
-	length    = regexp.MustCompile(`^([1-9]\d{0,5})(m|h|d)$`)
-	domain    = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
+	// A scope of OAuth (RFC 6749), with the longest of restore, read and run behind it: API Gateway takes 64 characters.
+	scopePrefix = regexp.MustCompile(`^[!#-\[\]-~]{0,57}$`)
+	length      = regexp.MustCompile(`^([1-9]\d{0,5})(m|h|d)$`)
+	domain      = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}$`)
 )
 
 // parseLength reads 30m, 29h, 8d.

@@ -1,6 +1,10 @@
 package estimate
 
-import "math"
+import (
+	"math"
+
+	"lifeboat/internal/vault"
+)
 
 // What the estimates assume of lists and files of a run, in bytes.
 const (
@@ -50,7 +54,7 @@ func Steps(d Description) []Step {
 	if d.Reused {
 		b = bill{Description: d, batches: 1, records: kept, previous: 1}
 	}
-	b.catalog = Usage{Put: 1, Get: b.records + 1} // listed, and each record read; the run's own is there already
+	b.catalog = Usage{Put: 1, Get: b.records} // listed, and each record read
 	steps := []Step{
 		{"begin", b.begin()},
 		{"snapshot", b.snapshot()},
@@ -97,33 +101,37 @@ func pages(n int64) int64 { return max(1, ceil(n, listPage)) }
 // entries returns the seconds that so many passes over the list of all objects take.
 func (b bill) entries(passes int64) float64 { return float64(passes*b.All.Objects) * entrySeconds }
 
-// begin: lease, lost runs, record created and updated. Begin, MayRun.
+// begin: lease read and taken, lost runs looked for, record created. Begin, MayRun.
 func (b bill) begin() Usage {
-	u := b.catalog.Add(Usage{Put: 3, Get: 2, Transitions: 2})
+	u := b.catalog.Add(Usage{Put: 2, Get: 1, Transitions: 2})
 	return b.calls(1, u, 0)
 }
 
-// snapshot: the source is listed; documents, objects.jsonl, findings.jsonl, snapshot.json. Snapshot, SnapshotDone.
+// snapshot: lease; the source is listed; documents, objects.jsonl, snapshot.json. Snapshot, SnapshotDone.
 func (b bill) snapshot() Usage {
-	u := Usage{Put: pages(b.All.Objects) + written(documentBytes) + written(b.All.Objects*objectLine) + 2, Get: 1, Transitions: 2}
+	u := Usage{Put: pages(b.All.Objects) + written(documentBytes) + written(b.All.Objects*objectLine) + 1, Get: 1, Transitions: 2}
 	return b.calls(1, u, b.entries(1))
 }
 
-// plan: lease, snapshot.json, record; the records twice; packs; objects.jsonl twice; manifest and seal of the backup
-// before. Writes plan.jsonl, batches.jsonl, reused.jsonl, packs.jsonl, groups.jsonl, plan.json. PlanPacks, HowMany, the Map.
+// plan: lease, snapshot.json, record; the records, the run's own among them; objects.jsonl twice. With a backup before: packs
+// listed, its manifest and its seal. Writes plan.jsonl, plan.json; what is reused as reused.jsonl, packs.jsonl; many batches
+// as batches.jsonl. PlanPacks, HowMany, the Map.
 func (b bill) plan() Usage {
-	u := b.catalog.Add(b.catalog).Add(Usage{
-		Put: pages(b.Packs()*b.previous) + written(b.news*planLine) + written((b.All.Objects-b.news)*entryLine) + 4,
-		Get: 3 + 2 + 2*b.previous, Transitions: 3,
-	})
+	u := b.catalog.Add(Usage{Put: written(b.news*planLine) + 1, Get: 3 + 1 + 2 + 2*b.previous, Transitions: 3})
+	if b.previous > 0 {
+		u.Put += pages(b.Packs()) + written((b.All.Objects-b.news)*entryLine) + 1
+	}
+	if b.batches > fewBatches {
+		u.Put++
+	}
 	return b.calls(1, u, b.entries(2+b.previous))
 }
 
-// copy, once a batch: result looked for, lease, plan; the pack; the result. Three states (Copy, whether it is done, the end
-// of the item), and the start of a child of its own where the Map is distributed; it reads its list then, and writes a
-// manifest and a file of results.
+// copy, once a batch: result looked for, lease, plan, the cursor of an earlier call; the pack; before the result lease, behind
+// it record: whether the run is still open. Three states (Copy, whether it is done, the end of the item), and the start of a
+// child of its own where the Map is distributed; it reads its list then, and writes a manifest and a file of results.
 func (b bill) copy() Usage {
-	u := Usage{Get: 3 * b.batches, Put: b.batches, Transitions: 3 * b.batches}
+	u := Usage{Get: 6 * b.batches, Put: b.batches, Transitions: 3 * b.batches}
 	if b.batches > fewBatches {
 		u.Transitions += b.batches + ceil(b.batches, listPage)
 		u.Get++
@@ -138,7 +146,7 @@ func (b bill) copy() Usage {
 	return u.Add(b.packSpliced()).Add(b.packThrough(b.Streamed, streamPart)).Add(b.packThrough(b.Small, literalPart))
 }
 
-// packSpliced: name and old uploads looked for, Create, Complete; for each object a look, its copied parts, and the part
+// packSpliced: name and old uploads looked for, both by lists, Create, Complete; for each object a look, its copied parts, and the part
 // with its header; one more part for what is left of the filler, which is read.
 func (b bill) packSpliced() Usage {
 	g := b.Spliced
@@ -146,9 +154,9 @@ func (b bill) packSpliced() Usage {
 		return Usage{}
 	}
 	literal := g.Objects + g.Packs
-	u := Usage{Put: 3*g.Packs + b.SplicedParts + literal, Get: g.Packs + g.Objects + b.Filler.Objects, StoredBytes: g.Bytes + b.Filler.Bytes}
+	u := Usage{Put: 4*g.Packs + b.SplicedParts + literal, Get: g.Objects + b.Filler.Objects, StoredBytes: g.Bytes + b.Filler.Bytes}
 	atOnce := float64(max(1, min(copies, b.SplicedParts/g.Packs)))
-	seconds := float64(3*g.Packs)*putSeconds + float64(g.Packs)*getSeconds +
+	seconds := float64(4*g.Packs)*putSeconds +
 		float64(b.SplicedParts+literal)*putSeconds/atOnce + float64(g.Bytes)/(copyRate*atOnce) +
 		float64(g.Objects+b.Filler.Objects)*getSeconds/reads + float64(b.Filler.Bytes)/passRate
 	u.GBSeconds = seconds * float64(b.MemoryMB) / 1024
@@ -163,7 +171,7 @@ func (b bill) packThrough(g Group, part int64) Usage {
 	}
 	u := Usage{Put: g.Packs, Get: g.Objects, StoredBytes: g.Bytes}
 	if each := g.Bytes / g.Packs; each > onePart {
-		u.Put, u.Get = g.Packs*(3+ceil(each, part)), g.Objects+g.Packs
+		u.Put = g.Packs * (4 + ceil(each, part))
 	}
 	seconds := float64(g.Packs)*putSeconds + float64(g.Objects)*getSeconds/reads + float64(g.Bytes)/passRate
 	u.GBSeconds = seconds * float64(b.MemoryMB) / 1024
@@ -172,7 +180,7 @@ func (b bill) packThrough(g Group, part int64) Usage {
 
 // Parts returns the parts of the archive: those that the store copies, and the literal ones at its end.
 func (d Description) Parts() (copied, literal int64) {
-	literal = ceil(d.tail()+documentBytes, literalPart)
+	literal = ceil(d.tail()+documentBytes+d.tiny().Bytes, literalPart)
 	piece := int64(copiedPart)
 	if d.Fast {
 		piece = fastPart
@@ -180,7 +188,7 @@ func (d Description) Parts() (copied, literal int64) {
 	for _, part := range []int64{min(max(d.All.Bytes/archivePieces, piece), largestPart), largestPart} {
 		copied = 0
 		for _, g := range []Group{{d.Spliced.add(d.Filler), d.Spliced.Packs}, d.Streamed, d.Small} {
-			if g.Packs > 0 {
+			if g.Packs > 0 && g.Bytes/g.Packs >= vault.MinPart {
 				copied += g.Packs * ceil(g.Bytes/g.Packs, part)
 			}
 		}
@@ -191,17 +199,29 @@ func (d Description) Parts() (copied, literal int64) {
 	return copied, literal
 }
 
+// tiny returns the packs that are too small for a part of their own: they are read, as the tail is.
+func (d Description) tiny() Group {
+	var all Group
+	for _, g := range []Group{d.Streamed, d.Small} {
+		if g.Packs > 0 && g.Bytes/g.Packs < vault.MinPart {
+			all = Group{all.add(g.Class), all.Packs + g.Packs}
+		}
+	}
+	return all
+}
+
 // tail returns the bytes of manifest and central directory.
 func (d Description) tail() int64 { return d.All.Objects * (manifestLine + directoryLine) }
 
-// assemble: the first call reads snapshot, plan, packs, groups and record, what is reused (pack by pack) and what the
-// batches packed; it writes manifest, seal and assembly.json, then tail, parts and archive.json, and begins the upload.
-// Each further one reads archive.json and the parts, lists those that are there, copies for 30 seconds; the last one
-// completes. Assemble, AssembleDone.
+// assemble: the first call reads lease, snapshot.json, plan.json and what the batches packed, of what is reused packs.jsonl
+// and the lines of each pack; lists the packs; writes manifest and seal, then tail, parts and archive.json, and begins the
+// upload. Each further one reads lease, archive.json and the parts, lists those that are there, copies for 30 seconds; the
+// last one completes. What is read for literal parts: the tail, the documents, and packs that are too small to be copied.
+// Assemble, AssembleDone.
 func (b bill) assemble() Usage {
 	first := Usage{
-		Get: 6 + b.batches + b.previous*b.Packs() + 1,
-		Put: pages(b.Packs()) + written(b.All.Objects*manifestLine) + 2, Transitions: 2,
+		Get: 3 + b.batches + b.previous*(1+b.Packs()),
+		Put: pages(b.Packs()) + written(b.All.Objects*manifestLine) + 1, Transitions: 2,
 	}
 	if !b.Archive {
 		first = b.calls(1, first, b.entries(2))
@@ -209,23 +229,23 @@ func (b bill) assemble() Usage {
 		return first
 	}
 	copied, literal := b.Parts()
-	first = first.Add(Usage{Get: 4, Put: pages(b.Packs()) + written(b.tail()) + written((copied+literal)*partLine) + 3})
+	first = first.Add(Usage{Put: written(b.tail()) + written((copied+literal)*partLine) + 2})
 	first = b.calls(1, first, b.entries(4)+float64(b.tail())/passRate)
 	first.StoredBytes = b.All.Objects * manifestLine
 	seconds := float64(copied+literal)*putSeconds/copies + float64(b.tail())/passRate +
 		float64(b.All.Bytes)/float64(copyRate*max(1, min(copied, copies)))
 	n := int64(math.Max(1, math.Ceil(seconds/assembleTime)))
 	each := b.calls(n, Usage{Get: 3 * n, Put: n*pages(copied+literal) + 1, Transitions: 2 * n}, seconds)
-	return first.Add(each).Add(Usage{Put: copied + literal, Get: 2 * literal, StoredBytes: b.All.Bytes + b.tail()})
+	return first.Add(each).Add(Usage{Put: copied + literal, Get: literal + 1 + b.tiny().Packs, StoredBytes: b.All.Bytes + b.tail()})
 }
 
-// seal: record, lease, archive.json, snapshot.json, findings; each archive, the manifest and its seal looked at; packs
+// seal: record, lease, archive.json, snapshot.json, the manifest; each archive, the manifest and its seal looked at; packs
 // listed against the manifest; lease and record read, record written. Pruning: what is condemned read; the records listed,
-// as long as nobody has looked for garbage; uploads listed. Left uploads and work files looked for, lease read and given
+// as long as nobody has looked for garbage; uploads listed; lease. Left uploads and work files looked for, lease read and given
 // back (what is deleted costs nothing, but time). Seal.
 func (b bill) seal() Usage {
 	work := b.batches + 15
-	u := Usage{Get: 5 + 3 + 2 + 1 + 2, Put: pages(b.Packs()) + 1 + 2 + 1 + pages(work), Transitions: 1}
+	u := Usage{Get: 5 + 2 + 2 + 1 + 2, Put: pages(b.Packs()) + 1 + 2 + 1 + pages(work), Transitions: 1}
 	if b.Archive {
 		u.Get++
 	}
@@ -252,8 +272,8 @@ func (b bill) mac() Usage {
 	return Usage{Put: 1, Get: b.previous, KMS: 1 + b.previous, GBSeconds: float64(1+b.previous) * putSeconds * float64(b.MemoryMB) / 1024}
 }
 
-// notify: record; the records twice; claim, link and outcome of one mail; the record updated. Notify, Done.
+// notify: record; the records, the run's own among them; claim, link and outcome of one mail; the record updated. Notify, Done.
 func (b bill) notify() Usage {
-	u := b.catalog.Add(b.catalog).Add(Usage{Get: 5, Put: 4, Transitions: 2})
+	u := b.catalog.Add(Usage{Get: 2 + 2 + 2, Put: 1 + 3, Transitions: 2})
 	return b.calls(1, u, 0)
 }

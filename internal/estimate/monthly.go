@@ -7,6 +7,19 @@ type Monthly struct {
 	Watched    int64 // metrics that alarms look at: an alarm on a sum of metrics is billed for each of them
 	Metrics    int64 // of its own, that are written all month
 	Dashboards int64
+	Sources    int64 // that the watchdog looks at, each four times an hour
+}
+
+// A look of the watchdog lists the records of a source and reads those of about a week: daily backups are taken here.
+const (
+	looks       = 30 * 24 * 4 // a month
+	lookRecords = 8
+	lookGB      = 0.25 // of memory
+	lookSeconds = 0.5  // assumed
+)
+
+func (t Table) watchdog() USD {
+	return looks * (t.Put + lookRecords*t.Get + t.Invocation + USD(lookGB*lookSeconds*float64(t.Compute))) / 1000
 }
 
 // Item is one line of a monthly bill.
@@ -28,6 +41,7 @@ func (m Monthly) Items(t Table) []Item {
 		{"metrics that alarms look at", m.Watched, t.Alarm},
 		{"metrics of its own", m.Metrics, t.Metric},
 		{"dashboards", m.Dashboards, t.Dashboard},
+		{"sources that the watchdog looks at", m.Sources, t.watchdog()},
 	} {
 		if i.Count > 0 {
 			items = append(items, i)

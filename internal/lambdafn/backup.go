@@ -17,11 +17,6 @@ import (
 	"lifeboat/internal/step"
 )
 
-// backupSteps are the steps of a backup, and who tells of it.
-type backupSteps struct {
-	*step.Steps
-}
-
 // Backup is the Handler of the steps of a backup. It also closes runs that ended without doing so themselves: see
 // closing.
 func (w *World) Backup(ctx context.Context, message []byte) (json.RawMessage, error) {
@@ -29,7 +24,7 @@ func (w *World) Backup(ctx context.Context, message []byte) (json.RawMessage, er
 	if err != nil {
 		return nil, err
 	}
-	steps, err := open.backup.get(func() (backupSteps, error) { return open.backupSteps(ctx) })
+	steps, err := open.backup.get(func() (*step.Steps, error) { return open.backupSteps(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -45,16 +40,16 @@ func (w *World) Backup(ctx context.Context, message []byte) (json.RawMessage, er
 	return answer, err
 }
 
-func (w *warm) backupSteps(ctx context.Context) (backupSteps, error) {
+func (w *warm) backupSteps(ctx context.Context) (*step.Steps, error) {
 	var key keyring.Key
 	var err error
 	if w.environment.SigningKey != "" {
 		if key, err = w.key(); err != nil {
-			return backupSteps{}, err
+			return nil, err
 		}
 	}
 	if err := w.known(ctx, key); err != nil {
-		return backupSteps{}, err
+		return nil, err
 	}
 	steps := &step.Steps{
 		Vault: w.vault, Sources: sources{&setup.Sources{Config: w.config}, w.place()}, Signer: key.Private,
@@ -64,7 +59,7 @@ func (w *warm) backupSteps(ctx context.Context) (backupSteps, error) {
 	if w.environment.Function == "notify" {
 		steps.Notifier, err = w.notifier()
 	}
-	return backupSteps{steps}, err
+	return steps, err
 }
 
 // sources refuses those that no function reaches, by name, and opens the others.

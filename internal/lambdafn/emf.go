@@ -24,7 +24,8 @@ const Namespace = "Lifeboat"
 //	Problems            that a run found
 //	LastGoodAge         seconds since the newest good backup of a source began
 //	Overdue             1 where that is more than was promised, else 0
-//	VerifyFailures      backups of a source whose last verification found damage; 1 where a restore or drill has found one
+//	VerifyFailures      backups of a source in which damage was found within a week, or since its newest good one; 1 where a
+//	                    restore or drill has found one
 type Metrics struct {
 	Stack string
 	Now   func() time.Time // time.Now when nil

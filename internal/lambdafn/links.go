@@ -12,11 +12,6 @@ import (
 	"lifeboat/internal/vault"
 )
 
-// httpHandler is what answers requests.
-type httpHandler struct {
-	http.Handler
-}
-
 // Service is what the API works with.
 type Service struct {
 	Links     *link.Service
@@ -33,13 +28,12 @@ func (w *World) API(serve func(Service) (http.Handler, error)) Handler {
 		if err != nil {
 			return nil, err
 		}
-		handler, err := open.api.get(func() (httpHandler, error) {
+		handler, err := open.api.get(func() (http.Handler, error) {
 			service, err := open.service(ctx)
 			if err != nil {
-				return httpHandler{}, err
+				return nil, err
 			}
-			handler, err := serve(service)
-			return httpHandler{handler}, err
+			return serve(service)
 		})
 		if err != nil {
 			return nil, err

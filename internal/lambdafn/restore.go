@@ -21,11 +21,6 @@ import (
 	"lifeboat/internal/setup"
 )
 
-// restoreSteps are the steps of a restore.
-type restoreSteps struct {
-	*replay.Steps
-}
-
 // Restore is the Handler of the steps of a restore. It also closes restores that ended without doing so themselves: see
 // closing.
 func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, error) {
@@ -33,7 +28,7 @@ func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	steps, err := open.restore.get(func() (restoreSteps, error) { return open.restoreSteps(ctx) })
+	steps, err := open.restore.get(func() (*replay.Steps, error) { return open.restoreSteps(ctx) })
 	if err != nil {
 		return nil, err
 	}
@@ -47,31 +42,31 @@ func (w *World) Restore(ctx context.Context, message []byte) (json.RawMessage, e
 	return answer, err
 }
 
-func (w *warm) restoreSteps(ctx context.Context) (restoreSteps, error) {
+func (w *warm) restoreSteps(ctx context.Context) (*replay.Steps, error) {
 	var key keyring.Key
 	var err error
 	trusted := slices.Clone(w.environment.Trusted)
 	if w.environment.SigningKey != "" && w.environment.Function == "restore" {
 		if key, err = w.key(); err != nil {
-			return restoreSteps{}, err
+			return nil, err
 		}
 		trusted = append(trusted, key.Public())
 	}
 	if err := w.known(ctx, key); err != nil {
-		return restoreSteps{}, err
+		return nil, err
 	}
 	rules, err := fetchRules(w.config)
 	if err != nil {
-		return restoreSteps{}, err
+		return nil, err
 	}
 	steps := &replay.Steps{
-		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config, Drills: w.vault}, w.place()}, Trusted: trusted, MAC: w.mac, Fetch: rules,
+		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config, Drills: w.vault, Account: w.environment.VaultOwner}, w.place()}, Trusted: trusted, MAC: w.mac, Fetch: rules,
 		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
 	}
 	if w.environment.Function == "notify" {
 		steps.Notifier, err = w.notifier()
 	}
-	return restoreSteps{steps}, err
+	return steps, err
 }
 
 // fetchRules says what a URL may be.
@@ -124,7 +119,7 @@ func (t targets) refuse(to events.To) error {
 
 // measureRestore returns what writes the metrics of a restore once this step has ended it, or has found its backup damaged:
 // of a restore that was ended before, nothing. late is as in measureBackup.
-func (w *World) measureRestore(ctx context.Context, open *warm, steps restoreSteps, message []byte, late bool) func(error) {
+func (w *World) measureRestore(ctx context.Context, open *warm, steps *replay.Steps, message []byte, late bool) func(error) {
 	var r events.RestoreRequest
 	if json.Unmarshal(message, &r) != nil || !slices.Contains([]string{"check", "confirm", "release"}, r.Step) {
 		return func(error) {}

@@ -101,6 +101,10 @@ func (w *warm) start(ctx context.Context, s StartBackup) (json.RawMessage, error
 	return json.Marshal(answer)
 }
 
+// damageTold is how long the watch goes on counting a backup that a newer good one has followed, once damage was found
+// in it: reading every record each time would cost more with every backup.
+const damageTold = 7 * 24 * time.Hour
+
 // watch writes how a source stands.
 func (w *World) watch(ctx context.Context, open *warm, s Watch) error {
 	within, err := time.ParseDuration(s.Within)
@@ -112,7 +116,7 @@ func (w *World) watch(ctx context.Context, open *warm, s Watch) error {
 	}
 	var newest time.Time
 	damaged := 0
-	for r, err := range catalog.New(open.vault).All(ctx, s.Source) {
+	for r, err := range catalog.New(open.vault).Newest(ctx, s.Source, time.Now().Add(-damageTold)) {
 		switch {
 		case err != nil && failure.KindOf(err) != failure.Corrupt:
 			return err

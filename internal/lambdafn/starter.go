@@ -27,7 +27,7 @@ func (w *warm) starter() (*Starter, error) {
 	}
 	rules, err := fetchRules(w.config)
 	return &Starter{open: w, machines: w.machines(), restores: &replay.Steps{
-		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config}, w.place()}, Fetch: rules,
+		Vault: w.vault, Targets: targets{&setup.Targets{Config: w.config, Account: w.environment.VaultOwner}, w.place()}, Fetch: rules,
 		Now: time.Now, Log: slog.Default(), Version: deployed.Version, Holder: w.holder(),
 	}}, err
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -21,9 +22,11 @@ import (
 	"lifeboat/internal/lambdafn/deployed"
 	"lifeboat/internal/lambdafn/remote"
 	"lifeboat/internal/manifest"
+	"lifeboat/internal/replay"
 	"lifeboat/internal/secret"
 	"lifeboat/internal/secret/awskms"
 	"lifeboat/internal/secret/awssecret"
+	"lifeboat/internal/step"
 	"lifeboat/internal/vault"
 )
 
@@ -54,9 +57,9 @@ type warm struct {
 	config      *config.Config
 	vault       *vault.Vault
 	mac         manifest.Authenticator // nil where the function has no key for MACs
-	backup      once[backupSteps]
-	restore     once[restoreSteps]
-	api         once[httpHandler]
+	backup      once[*step.Steps]
+	restore     once[*replay.Steps]
+	api         once[http.Handler]
 }
 
 // once keeps what was made; an error is not kept.
@@ -112,10 +115,7 @@ func build(ctx context.Context, e deployed.Environment) (*warm, error) {
 		return nil, err
 	}
 	ownBuckets(c, e.VaultOwner)
-	w := &warm{made: time.Now(), environment: e, aws: account, config: c}
-	w.vault = vault.New(owned(client, e.VaultBucket, e.VaultOwner), e.VaultBucket, nil)
-	w.vault.PresignWith(client)
-	w.vault.OwnedBy(e.VaultOwner)
+	w := &warm{made: time.Now(), environment: e, aws: account, config: c, vault: remote.Vault(client, e.VaultBucket, e.VaultOwner)}
 	if e.MACKey != "" {
 		w.mac = awskms.New(account, e.MACKey)
 	}

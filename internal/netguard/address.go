@@ -164,8 +164,50 @@ func hostName(name string) error {
 	return nil
 }
 
-// private are the last labels of names that no public server has (RFC 6761, 6762, 8375; ICANN for internal).
-var private = []string{"localhost", "local", "internal", "home.arpa"}
+// private are the last labels of names that no public server has (RFC 6761, 6762 with its appendix G, 7686, 8375, 9476;
+// ICANN for internal, corp, home and mail). The rest is what routers call their own networks.
+var private = []string{
+	"localhost", "local", "internal", "home.arpa", "test", "invalid", "example", "onion", "alt",
+	"corp", "home", "mail", "lan", "intranet", "private", "localdomain", "fritz.box",
+}
+
+// Outside says in words what a host is that no server of the public internet has, a name or an IP address without brackets;
+// "" where one may: what a name resolves to is not looked at. self says that it is the machine that asks. An IPv4 address
+// in a notation that some programs take and others don't is outside, whatever it stands for.
+func Outside(host string) (what string, self bool) {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err == nil:
+		ip = ip.Unmap().WithZone("")
+		return outside(ip), ip.IsLoopback() || ip.IsUnspecified()
+	case numeric(host[strings.LastIndexByte(host, '.')+1:]):
+		return "an IPv4 address that is written in an odd way", false
+	case host == "localhost" || host == "localhost.localdomain" || strings.HasSuffix(host, ".localhost"):
+		return "a name of this machine", true
+	case !strings.Contains(host, "."):
+		return "a name without a dot", false
+	case privateName(host):
+		return "a name of your own network", false
+	}
+	return "", false
+}
+
+func outside(ip netip.Addr) string {
+	switch what, _ := class(ip); what {
+	case "":
+		return ""
+	case "private", "link-local", "site-local", "shared by carriers":
+		return "a private address"
+	default:
+		return "an address that the internet does not have (" + what + ")"
+	}
+}
+
+// privateName reports whether a name in lower case ends like those that no public server has.
+func privateName(name string) bool {
+	return slices.ContainsFunc(private, func(end string) bool { return strings.HasSuffix("."+name, "."+end) })
+}
 
 // check applies the rules to the text of an address.
 func (r Rules) check(u *url.URL) error {
@@ -184,7 +226,7 @@ func (r Rules) check(u *url.URL) error {
 	if ip, err := netip.ParseAddr(name); err == nil {
 		return public(ip)
 	}
-	if !strings.Contains(name, ".") || slices.ContainsFunc(private, func(end string) bool { return strings.HasSuffix(name, "."+end) }) {
+	if !strings.Contains(name, ".") || privateName(name) {
 		return blocked("its host is no public name")
 	}
 	return nil

@@ -243,3 +243,26 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// TestOutside: what no public server has, in every spelling that a program may take.
+func TestOutside(t *testing.T) {
+	type answer struct {
+		what string // a part of it
+		self bool
+	}
+	for host, want := range map[string]answer{
+		"example.com": {}, "1.1.1.1": {}, "2606:4700:4700::1111": {}, "lan.example.com": {}, "localhost.example.com": {}, "notlocalhost.com": {}, "example.com.": {}, "box": {"without a dot", false},
+		"localhost": {"this machine", true}, "LocalHost.": {"this machine", true}, "app.localhost": {"this machine", true}, "localhost.localdomain": {"this machine", true},
+		"127.0.0.1": {"this machine", true}, "127.8.8.8": {"this machine", true}, "::1": {"this machine", true}, "::ffff:127.0.0.1": {"this machine", true}, "0.0.0.0": {"this network", true}, "::": {"unspecified", true},
+		"127.1": {"odd way", false}, "0x7f.0.0.1": {"odd way", false}, "2130706433": {"odd way", false}, "0177.0.0.1": {"odd way", false}, "127.0.0.0x1": {"odd way", false}, "1.2.3.4.5": {"odd way", false},
+		"0.1.2.3": {"this network", false}, "224.0.0.1": {"multicast", false}, "198.18.0.1": {"benchmarks", false}, "255.255.255.255": {"reserved", false}, "64:ff9b::7f00:1": {"NAT64", false}, "2002:7f00:1::": {"6to4", false},
+		"192.0.2.1": {"documentation", false}, "4000::1": {"reserved", false}, "10.0.0.5": {"a private address", false}, "100.100.1.1": {"a private address", false}, "169.254.1.1": {"a private address", false}, "fd00::1": {"a private address", false},
+		"fe80::1%eth0": {"a private address", false}, "nas": {"without a dot", false}, "nas.local": {"own network", false}, "fritz.box": {"own network", false}, "a.FRITZ.box": {"own network", false}, "nas.localdomain": {"own network", false},
+		"a.intranet": {"own network", false}, "a.corp": {"own network", false}, "a.home": {"own network", false}, "a.test": {"own network", false}, "a.invalid": {"own network", false}, "a.home.arpa": {"own network", false}, "a.lan": {"own network", false},
+	} {
+		what, self := netguard.Outside(host)
+		if self != want.self || (what == "") != (want.what == "") || !strings.Contains(what, want.what) {
+			t.Errorf("%s: %q, itself: %t; want %q, %t", host, what, self, want.what, want.self)
+		}
+	}
+}

@@ -245,12 +245,17 @@ func TestFit(t *testing.T) {
 // TestReached: the functions have no VPC, and reach public addresses only.
 func TestReached(t *testing.T) {
 	for address, want := range map[string]string{
-		"https://zipline.example.com": "", "http://203.0.113.5:3000": "", "https://[2001:db8::1]": "", "https://lan.example.com": "",
+		"https://zipline.example.com": "", "http://1.1.1.1:3000": "", "https://[2606:4700:4700::1111]": "", "https://lan.example.com": "",
 		"http://10.0.0.5:3000": "a private address", "http://172.20.1.1": "a private address", "http://192.168.1.9": "a private address",
 		"http://169.254.169.254": "a private address", "http://100.100.1.1": "a private address", "http://[fd00::1]": "a private address",
 		"http://[::ffff:10.0.0.5]": "a private address", "http://[fe80::1]": "a private address", "http://0.0.0.0:3000": "the function itself",
-		"http://zipline:3000": "a name without a dot", "http://2130706433": "a name without a dot", "https://nas.local": "a name of your own network",
+		"http://zipline:3000": "a name without a dot", "http://2130706433": "written in an odd way", "https://nas.local": "a name of your own network",
 		"https://zipline.internal.": "a name of your own network", "http://app.localhost": "the function itself",
+		"http://127.1": "written in an odd way", "http://0x7f.0.0.1:3000": "written in an odd way", "http://0.1.2.3": "the internet does not have", "http://[64:ff9b::7f00:1]": "(NAT64)",
+		"http://224.0.0.1": "(multicast)", "http://198.18.0.1": "(benchmarks)", "http://255.255.255.255": "(reserved)", "http://nas.localdomain": "a name of your own network",
+		"http://wiki.intranet": "a name of your own network", "http://wiki.corp": "a name of your own network", "http://nas.home": "a name of your own network",
+		"http://nas.fritz.box": "a name of your own network", "http://photos.test": "a name of your own network", "http://photos.invalid": "a name of your own network",
+		"http://localhost.localdomain": "the function itself", "http://[::]": "the function itself",
 	} {
 		s := config.Source{Name: "photos", Instance: config.Instance{Kind: "zipline", URL: address, Token: "ssm:/token"}}
 		refused := deployed.Place{}.Source(s)
@@ -263,5 +268,23 @@ func TestReached(t *testing.T) {
 		if near := (deployed.Place{Loopback: true}).Source(s); len(near) > 0 {
 			t.Errorf("in a test: %v", near)
 		}
+	}
+}
+
+// TestLinks: where the links of mails lead must be there for whoever opens one.
+func TestLinks(t *testing.T) {
+	for public, want := range map[string]string{
+		"": "", "https://backup.example.com": "", "https://notlocalhost.com": "", "https://localhost.example.com": "",
+		"https://127.0.0.1:8443": "that is their own", "https://localhost": "that is their own", "https://[::1]": "that is their own",
+		"https://127.1": "written in an odd way", "https://backup.lan": "leads nobody to the stack", "https://10.0.0.7": "a private address",
+		"http://backup.example.com": "by https only", "http://localhost:8420": "that is their own",
+	} {
+		refused := deployed.Place{}.Links(public)
+		if want == "" && len(refused) > 0 || want != "" && (len(refused) != 1 || !strings.Contains(refused[0].Error(), want) || failure.HintOf(refused[0]) == "") {
+			t.Errorf("%s: %v, want %q", public, refused, want)
+		}
+	}
+	if refused := (deployed.Place{}).Issuer("https://localhost/x"); len(refused) != 1 || !strings.Contains(refused[0].Error(), "the function itself") {
+		t.Errorf("an issuer that is not there: %v", refused)
 	}
 }

@@ -1,13 +1,12 @@
 package deployed
 
 import (
-	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"lifeboat/internal/config"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/netguard"
 	"lifeboat/internal/secret"
 )
 
@@ -130,31 +129,48 @@ func fitSecret(what string, r secret.Reference, whole bool) []error {
 // unreached says why a function does not reach a URL, in words; "" where it may. The stack has no VPC: its functions reach
 // public addresses only.
 func (p Place) unreached(text string) string {
-	const itself, private = "in a function of AWS that is the function itself", "a private address, which no function of AWS reaches"
 	u, err := url.Parse(text)
 	if text == "" || err != nil || p.Loopback || u.Hostname() == "" {
 		return ""
 	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	ip, err := netip.ParseAddr(host)
-	ip = ip.Unmap().WithZone("")
+	what, self := netguard.Outside(u.Hostname())
 	switch {
-	case err == nil && (ip.IsLoopback() || ip.IsUnspecified()), host == "localhost", strings.HasSuffix(host, ".localhost"):
-		return itself
-	case err == nil && (ip.IsPrivate() || ip.IsLinkLocalUnicast() || shared.Contains(ip)):
-		return private
-	case err == nil:
-		return ""
-	case !strings.Contains(host, "."):
-		return "a name without a dot is one of your own network, which no function of AWS knows"
-	case slices.ContainsFunc(ownNames, func(end string) bool { return strings.HasSuffix(host, end) }):
-		return "a name of your own network, which no function of AWS knows"
+	case self:
+		return "in a function of AWS that is the function itself"
+	case what != "":
+		return what + ", which no function of AWS reaches"
 	}
 	return ""
 }
 
-// shared are the addresses of carriers' NAT, RFC 6598, which VPNs use, too.
-var shared = netip.MustParsePrefix("100.64.0.0/10")
+// Issuer refuses an issuer of tokens whose keys nobody in AWS can fetch.
+func (p Place) Issuer(issuer string) []error {
+	why := p.unreached(issuer)
+	if why == "" {
+		return nil
+	}
+	return []error{unfit("deploy.api.issuer is at %s: %s", issuer, why).
+		WithHint("name an issuer that the internet reaches, whose tokens people have; or leave api out: machines come by IAM")}
+}
 
-// ownNames are the ends of names that public DNS never has.
-var ownNames = []string{".local", ".lan", ".internal", ".home.arpa"}
+// Links refuses an address that leads nobody to the stack: public is what the file says itself, not what follows from where
+// `lifeboat serve` listens.
+func (p Place) Links(public string) []error {
+	const hint = "leave public-url out of the file that is deployed: links lead to the API's own address then; or name the https address of a domain that you put before it"
+	u, err := url.Parse(public)
+	if public == "" || err != nil || p.Loopback {
+		return nil
+	}
+	what, self := netguard.Outside(u.Hostname())
+	switch {
+	case self:
+		what = "on the machine of whoever opens a link, that is their own"
+	case what != "":
+		what += ", which leads nobody to the stack"
+	case u.Scheme != "https":
+		what = "the API is there by https only"
+	default:
+		return nil
+	}
+	return []error{unfit("serve.public-url is %s, where the links of mails would lead: %s", public, what).WithHint(hint)}
+}

@@ -93,6 +93,7 @@ func (m *Machines) StartRestore(ctx context.Context, r events.Restore, wanted st
 	asked := r
 	if names(wanted, first.Restore.From.Backup) {
 		asked.ID, asked.From.Backup, asked.Trial = first.Restore.ID, first.Restore.From.Backup, first.Restore.Trial
+		asked.Passed = first.Restore.Passed
 	}
 	if !same(asked, first.Restore) {
 		return r, execution, before, errUsed()

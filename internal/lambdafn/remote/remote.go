@@ -29,7 +29,7 @@ type Stack struct {
 	Format         int              `json:"format"`
 	VaultBucket    string           `json:"vault_bucket"`
 	Config         string           `json:"config"`     // as LIFEBOAT_CONFIG of the functions
-	Account        string           `json:"account"`    // that owns the bucket of the configuration; "": any, as older stacks say
+	Account        string           `json:"account"`    // that owns the buckets of the vault and of the configuration; "": any, as older stacks say
 	PublicURL      string           `json:"public_url"` // where the links of mails lead
 	LinkKey        secret.Reference `json:"link_key"`   // as LIFEBOAT_LINK_KEY of the functions
 	BackupMachine  string           `json:"backup_machine"`

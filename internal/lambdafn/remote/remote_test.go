@@ -83,6 +83,7 @@ func TestStartRestore(t *testing.T) {
 	}
 	newer := r
 	newer.ID, newer.From.Backup = "r9123456789abcdef0123", "photos:20261121T030000Z-bcdefg"
+	newer.Passed = []catalog.Over{{Backup: "20261121T040000Z-cdefgh", Why: "failed"}}
 	elsewhere := newer
 	elsewhere.To.Target = "old"
 	for _, c := range []struct {

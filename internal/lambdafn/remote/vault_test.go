@@ -1,4 +1,4 @@
-package lambdafn
+package remote
 
 import (
 	"net/http"
@@ -11,8 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
-
-	"lifeboat/internal/vault"
 )
 
 // TestOwned looks at what reaches the server: the owner of the vault's bucket is named there, that of others is not.
@@ -49,8 +47,8 @@ func TestOwned(t *testing.T) {
 	}
 }
 
-// TestPresignWith: a presigned URL says nothing of the owner, the other requests of the same vault do.
-func TestPresignWith(t *testing.T) {
+// TestVault: a presigned URL says nothing of the owner, the other requests of the same vault do.
+func TestVault(t *testing.T) {
 	var got string
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		got = r.Header.Get("X-Amz-Expected-Bucket-Owner")
@@ -59,8 +57,7 @@ func TestPresignWith(t *testing.T) {
 	client := s3.New(s3.Options{
 		Region: "eu-central-1", BaseEndpoint: &server.URL, UsePathStyle: true, Credentials: credentials.NewStaticCredentialsProvider("a", "b", ""),
 	})
-	v := vault.New(owned(client, "vault", "111122223333"), "vault", nil)
-	v.PresignWith(client)
+	v := Vault(client, "vault", "111122223333")
 	if _, err := v.Head(t.Context(), "vault.json"); err != nil || got != "111122223333" {
 		t.Errorf("a HEAD names %q, %v", got, err)
 	}
