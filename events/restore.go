@@ -18,6 +18,7 @@ type Restore struct {
 	Wishes    app.Wishes       `json:"wishes"`
 	StartedBy catalog.Starter  `json:"started_by"`
 	Trial     backup.RestoreID `json:"trial,omitempty"`     // of a dry run: the restore that it is a trial of; set by begin
+	Passed    []catalog.Over   `json:"passed,omitempty"`    // by "latest", which From named; set by whoever found what it means
 	Execution string           `json:"execution,omitempty"` // of the workflow: tells two runs of one restore apart; set by begin
 }
 
@@ -50,6 +51,7 @@ type Bucket struct {
 	Profile   string `json:"profile,omitempty"`
 	AccessKey string `json:"access_key,omitempty"` // a reference, never the key
 	SecretKey string `json:"secret_key,omitempty"` // a reference, never the key
+	Owner     string `json:"owner,omitempty"`      // the account that it must belong to, in 12 digits; empty: what lifeboat.yaml or the stack says
 }
 
 // RestoreInput is the input of the restore workflow.

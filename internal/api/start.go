@@ -64,10 +64,6 @@ func (s *server) startBackup(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	if err := asked.sensible(); err != nil {
-		s.failStart(w, r, err)
-		return
-	}
 	id, err := s.Starter.StartBackup(r.Context(), events.Run{
 		Source: asked.Source, Name: asked.Name, Description: asked.Description, Scope: asked.Scope, StartedBy: s.caller(r),
 	}, key)
@@ -88,10 +84,6 @@ func (s *server) startRestore(w http.ResponseWriter, r *http.Request) {
 	var asked restoreRequest
 	key, ok := s.readStart(w, r, &asked)
 	if !ok {
-		return
-	}
-	if err := asked.sensible(); err != nil {
-		s.failStart(w, r, err)
 		return
 	}
 	id, err := s.Starter.StartRestore(r.Context(), events.Restore{
@@ -132,9 +124,9 @@ func (s *server) caller(r *http.Request) catalog.Starter {
 	return catalog.Starter{By: "api", Who: "token"}
 }
 
-// readStart decodes the body of a request that starts something, strictly, and returns its key. Where it can't be, it has
-// answered. A form of another site can't send what is taken here: neither its type nor its token.
-func (s *server) readStart(w http.ResponseWriter, r *http.Request, asked any) (key string, ok bool) {
+// readStart decodes the body of a request that starts something, strictly, and returns its key. Where it can't be, or asks
+// for what nobody may, it has answered. A form of another site can't send what is taken here: neither its type nor its token.
+func (s *server) readStart(w http.ResponseWriter, r *http.Request, asked interface{ sensible() error }) (key string, ok bool) {
 	p := problem{Kind: failure.Usage}
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	switch {
@@ -151,6 +143,10 @@ func (s *server) readStart(w http.ResponseWriter, r *http.Request, asked any) (k
 	}
 	if p.Status != 0 {
 		s.refuse(w, p)
+		return "", false
+	}
+	if err := asked.sensible(); err != nil {
+		s.failStart(w, r, err)
 		return "", false
 	}
 	return r.Header.Get("Idempotency-Key"), true

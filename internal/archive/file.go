@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"context"
+	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
@@ -43,7 +44,9 @@ func Open(ctx context.Context, b Bytes) (*File, error) {
 		return nil, failure.New(failure.Corrupt, "%w", err).
 			WithHint("`verify` and `restore` read archives that lifeboat made, as a whole: was the download complete?")
 	}
-	if err := f.findOwn(ctx); err != nil {
+	if err := f.findOwn(ctx); err != nil && !failure.Damage(err) && failure.KindOf(err) != failure.Invalid {
+		return nil, err
+	} else if err != nil {
 		const last = 1 << 10 // bytes, with the last name of the central directory
 		end, readErr := f.read(ctx, max(0, b.Size()-last), min(b.Size(), last))
 		if readErr == nil && !bytes.Contains(end, []byte(manifest.PathInArchive)) {
@@ -73,9 +76,18 @@ func (f *File) read(ctx context.Context, offset, length int64) ([]byte, error) {
 	defer r.Close()
 	data := make([]byte, length)
 	if _, err := io.ReadFull(r, data); err != nil {
-		return nil, failure.New(failure.Corrupt, "read the archive at %d: %w", offset, err)
+		return nil, unreadable(err, "read the archive at %d", offset)
 	}
 	return data, nil
+}
+
+// unreadable is Corrupt where an error says that bytes are wrong or missing, and what it is where they could not be read.
+func unreadable(err error, format string, args ...any) error {
+	doing := fmt.Sprintf(format, args...)
+	if failure.Damage(err) {
+		return failure.New(failure.Corrupt, "%s: %w", doing, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // findOwn reads the central directory once and keeps its last three headers.
@@ -135,7 +147,7 @@ func (f *File) walkDirectory(ctx context.Context, each func(zipfmt.Entry, int64)
 	for range f.directory.Entries {
 		head, err := lines.Peek(zipfmt.MaxCentral)
 		if err != nil && err != io.EOF {
-			return err
+			return unreadable(err, "read the central directory")
 		}
 		e, offset, length, err := zipfmt.ParseCentral(head)
 		if err != nil {
@@ -146,7 +158,10 @@ func (f *File) walkDirectory(ctx context.Context, each func(zipfmt.Entry, int64)
 			return err
 		}
 	}
-	if rest, _ := lines.Peek(1); len(rest) > 0 {
+	switch rest, err := lines.Peek(1); {
+	case err != nil && err != io.EOF:
+		return unreadable(err, "read the central directory")
+	case len(rest) > 0:
 		return failure.New(failure.Corrupt, "the central directory holds more than its %d entries", f.directory.Entries)
 	}
 	return nil

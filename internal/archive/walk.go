@@ -139,10 +139,9 @@ func (w *walker) fatal(err error) (string, error) {
 	return fatal(err)
 }
 
-// fatal ends a walk that nobody wants any more; anything else is trouble with one entry.
+// fatal ends a walk where bytes could not be read; that they are gone, or end too early, is trouble with one entry.
 func fatal(err error) (string, error) {
-	switch failure.KindOf(err) {
-	case failure.Canceled, failure.Transient, failure.Denied:
+	if !failure.Damage(err) {
 		return "", err
 	}
 	return fmt.Sprintf("could not be read: %v", err), nil
@@ -258,7 +257,7 @@ func (c *checked) Read(p []byte) (int, error) {
 	_, _ = c.sha.Write(p[:n])
 	if err != nil && err != io.EOF {
 		var corrupt flate.CorruptInputError
-		if errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if (errors.As(err, &corrupt) || errors.Is(err, io.ErrUnexpectedEOF)) && failure.Damage(err) {
 			err = errBody
 		}
 		c.fail = err

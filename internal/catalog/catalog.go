@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -104,126 +103,74 @@ const readers = 16
 // on.
 func (c *Catalog) All(ctx context.Context, source backup.Source) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		var keys []vault.Key
-		for info, err := range c.vault.List(ctx, vault.Records(source)) {
-			if err != nil {
-				yield(Record{}, err)
+		for r, err := range c.some(ctx, source, all) {
+			if !yield(r.Record, err) {
 				return
 			}
-			if keys = append(keys, info.Key); len(keys) == readers {
-				if !c.several(ctx, keys, yield) {
+		}
+	}
+}
+
+func all(backup.Source, backup.ID) bool { return true }
+
+// listed is a record with what its listing says of it.
+type listed struct {
+	Record
+	modified time.Time
+}
+
+// some is All of those records that are wanted by their keys; the others are not read.
+func (c *Catalog) some(ctx context.Context, source backup.Source, wanted func(backup.Source, backup.ID) bool) iter.Seq2[listed, error] {
+	return func(yield func(listed, error) bool) {
+		var infos []vault.Info
+		for info, err := range c.vault.List(ctx, vault.Records(source)) {
+			if err != nil {
+				yield(listed{}, err)
+				return
+			}
+			if !wanted(keyed(info.Key)) {
+				continue
+			}
+			if infos = append(infos, info); len(infos) == readers {
+				if !c.several(ctx, infos, yield) {
 					return
 				}
-				keys = keys[:0]
+				infos = infos[:0]
 			}
 		}
-		c.several(ctx, keys, yield)
+		c.several(ctx, infos, yield)
 	}
 }
 
 // several reads some records at the same time and yields them.
-func (c *Catalog) several(ctx context.Context, keys []vault.Key, yield func(Record, error) bool) bool {
+func (c *Catalog) several(ctx context.Context, infos []vault.Info, yield func(listed, error) bool) bool {
 	var records [readers]Record
 	var errs [readers]error
 	var wait sync.WaitGroup
-	for i, key := range keys {
-		wait.Go(func() { records[i], _, errs[i] = c.read(ctx, key) })
+	for i, info := range infos {
+		wait.Go(func() { records[i], _, errs[i] = c.read(ctx, info.Key) })
 	}
 	wait.Wait()
-	for i, key := range keys {
+	for i, info := range infos {
 		if errs[i] != nil && failure.KindOf(errs[i]) == failure.NotFound {
 			continue // it was removed since it was listed
 		}
 		if errs[i] != nil {
-			name, _ := strings.CutPrefix(string(key), string(vault.Records("")))
-			of, id, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "/")
-			records[i] = Record{Source: backup.Source(of), ID: backup.ID(id)}
+			of, id := keyed(info.Key)
+			records[i] = Record{Source: of, ID: id}
 		}
-		if !yield(records[i], errs[i]) {
+		if !yield(listed{records[i], info.Modified}, errs[i]) {
 			return false
 		}
 	}
 	return true
 }
 
-// Latest is the word for the backup that Find chooses by itself.
-const Latest = "latest"
-
-// Found is the backup that a text names.
-type Found struct {
-	Record
-	// Passed are newer good backups of all objects that "latest" passed over, newest first: they are damaged, or
-	// suspicious and nobody has accepted them.
-	Passed []Record
-}
-
-// NoBackup is the answer that a text names no backup.
-type NoBackup struct{ Text string }
-
-func (n NoBackup) Error() string { return fmt.Sprintf("there is no backup %q", n.Text) }
-
-// Find returns the one backup that text names: an id, the beginning of one, "latest", or SOURCE:latest. The latest one
-// is the newest good one of all objects that is neither suspicious nor damaged; another only where there is none. With
-// the error that the record of a whole id cannot be read comes a record of its Source and ID. Where there is none, the
-// error is a NoBackup, of kind NotFound.
-func (c *Catalog) Find(ctx context.Context, text string) (Found, error) {
-	wanted, source := text, backup.Source("")
-	if name, rest, ok := strings.Cut(text, ":"); ok {
-		parsed, err := backup.ParseSource(name)
-		if err != nil {
-			return Found{}, err
-		}
-		source, wanted = parsed, rest
-	}
-	if strings.Contains(wanted, ":") {
-		return Found{}, failure.New(failure.Usage, "%q names no backup: before the colon stands one source, behind it an id or latest", text).
-			WithHint("write %s:latest, or the id of a backup; `lifeboat list` shows the backups there are", source)
-	}
-	var found, parts []Record
-	hint := "`lifeboat list` shows the backups there are"
-	for r, err := range c.All(ctx, source) {
-		if source == "" && string(r.Source) == text {
-			hint = fmt.Sprintf("%s is a source: write %s:%s", text, text, Latest)
-		}
-		switch {
-		case err != nil && failure.KindOf(err) == failure.Corrupt && string(r.ID) != wanted:
-			continue
-		case err != nil:
-			return Found{Record: r}, err
-		case wanted == Latest && r.Status.Good() && (!r.Scope.AllObjects() || r.Suspicious() || r.Damage != ""):
-			parts = append(parts, r)
-		case wanted == Latest && r.Status.Good(), wanted != "" && strings.HasPrefix(string(r.ID), wanted):
-			found = append(found, r)
-		}
-	}
-	if len(found) == 0 {
-		found, parts = parts, nil
-	}
-	slices.SortFunc(found, older)
-	switch {
-	case len(found) == 0:
-		return Found{}, failure.New(failure.NotFound, "%w", NoBackup{text}).WithHint("%s", hint)
-	case wanted == Latest, len(found) == 1:
-		latest := found[len(found)-1]
-		return Found{latest, passed(latest, parts)}, nil
-	}
-	return Found{}, failure.New(failure.Usage, "%q is the beginning of %d backups", text, len(found)).WithHint("type more of the id")
-}
-
-func older(a, b Record) int {
-	return cmp.Or(a.Started.Compare(b.Started), strings.Compare(string(a.ID), string(b.ID)))
-}
-
-// passed returns those of all objects that are newer than the one that was chosen, newest first.
-func passed(chosen Record, others []Record) []Record {
-	var over []Record
-	for _, r := range others {
-		if r.Scope.AllObjects() && r.Source == chosen.Source && older(r, chosen) > 0 {
-			over = append(over, r)
-		}
-	}
-	slices.SortFunc(over, func(a, b Record) int { return older(b, a) })
-	return over
+// keyed returns what the key of a record says.
+func keyed(key vault.Key) (backup.Source, backup.ID) {
+	name, _ := strings.CutPrefix(string(key), string(vault.Records("")))
+	source, id, _ := strings.Cut(strings.TrimSuffix(name, ".json"), "/")
+	return backup.Source(source), backup.ID(id)
 }
 
 // Before is what is known of the runs of a source that began before a given time.
@@ -236,26 +183,35 @@ type Before struct {
 	Each []Record
 	// Ended is how the newest run of the scope ended, or "".
 	Ended backup.Status
+	// Unreadable are the backups whose records cannot be read and that may be newer than Good, newest first; where there is
+	// no Good, newer than the newest of any scope.
+	Unreadable []backup.ID
+	// Older are the others of them where there is no Good: one may be of the scope, and nothing is known of the scope's last.
+	Older []backup.ID
 }
 
-// Before reads the records of a source once. Records that cannot be read don't count.
+// Before reads the records of a source once. What cannot be read counts as nothing but Unreadable.
 func (c *Catalog) Before(ctx context.Context, source backup.Source, scope backup.Scope, before time.Time) (Before, error) {
 	var b Before
 	var ended Record
+	var unreadable []Unreadable
 	newest := map[string]Record{}
-	for r, err := range c.All(ctx, source) {
-		if err != nil && failure.KindOf(err) != failure.Corrupt {
+	for r, err := range c.some(ctx, source, all) {
+		switch {
+		case err != nil && failure.KindOf(err) != failure.Corrupt:
 			return b, err
-		}
-		if err != nil || !r.Started.Before(before) {
+		case err != nil && r.ID.Time().Before(before):
+			unreadable = append(unreadable, Unreadable{r.Source, r.ID, r.modified, err})
+			continue
+		case err != nil, !r.Started.Before(before):
 			continue
 		}
 		of := r.Scope.String()
 		if (r.Status.Good() || r.Status == backup.Failed) && of == scope.String() && !r.Started.Before(ended.Started) {
-			ended = r
+			ended = r.Record
 		}
 		if r.Status.Good() && !r.Suspicious() && !r.Started.Before(newest[of].Started) {
-			newest[of] = r
+			newest[of] = r.Record
 		}
 	}
 	b.Ended = ended.Status
@@ -263,7 +219,24 @@ func (c *Catalog) Before(ctx context.Context, source backup.Source, scope backup
 		b.Good = &good
 	}
 	b.Each = slices.SortedFunc(maps.Values(newest), func(a, b Record) int { return b.Started.Compare(a.Started) })
+	b.sort(unreadable)
 	return b, nil
+}
+
+// sort divides the backups whose records cannot be read into those that matter and the others.
+func (b *Before) sort(unreadable []Unreadable) {
+	chosen := b.Good
+	if chosen == nil && len(b.Each) > 0 {
+		chosen = &b.Each[0]
+	}
+	for _, u := range unknown(nil, unreadable) {
+		switch {
+		case chosen == nil || u.maybeSince(chosen.Started):
+			b.Unreadable = append(b.Unreadable, u.ID)
+		case b.Good == nil:
+			b.Older = append(b.Older, u.ID)
+		}
+	}
 }
 
 // Suspicious reports whether the run found much less than the one before, or nothing, and nobody has accepted that.

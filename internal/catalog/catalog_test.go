@@ -142,8 +142,8 @@ func TestDamagedRecords(t *testing.T) {
 	if good != 2 || bad != 5 {
 		t.Errorf("%d good, %d bad", good, bad)
 	}
-	if r, err := c.Find(t.Context(), "latest"); r.ID != id("zzzzzz") || err != nil {
-		t.Errorf("%s, %v", r.ID, err)
+	if r, err := c.Find(t.Context(), "latest"); r.ID != id("zzzzzz") || err != nil || len(r.Unreadable) != 5 || r.Over()[0] != (catalog.Over{Backup: id("ffffff"), Why: "its record cannot be read"}) {
+		t.Errorf("%s, %v: %v", r.ID, err, r.Unreadable)
 	}
 	b, err := c.Before(t.Context(), "photos", backup.Scope{}, noon.Add(time.Minute))
 	if r := b.Good; err != nil || r == nil || r.ID != id("aaaaaa") {
@@ -157,6 +157,143 @@ func TestDamagedRecords(t *testing.T) {
 	wantKind(t, err, failure.Invalid)
 	_, err = c.Before(t.Context(), "photos", backup.Scope{}, noon)
 	wantKind(t, err, failure.Invalid)
+}
+
+// damaged writes the record of a backup so that nobody can read it.
+func damaged(t *testing.T, v *vaulttest.Store, source backup.Source, id backup.ID) {
+	t.Helper()
+	put(t, v, vault.Record(source, id), `{"format":1,"id":"`)
+}
+
+func at(day int, letters string) backup.ID {
+	return backup.NewID(noon.AddDate(0, 0, day))[:17] + backup.ID(letters)
+}
+
+// on is a good backup of a day.
+func on(day int, letters string, change func(*catalog.Record)) catalog.Record {
+	r := catalog.Record{ID: at(day, letters), Source: "photos", Status: backup.Completed, Started: noon.AddDate(0, 0, day)}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// TestUnreadable: a record that cannot be read is told of where "latest" might have meant it, and is never as good as none.
+func TestUnreadable(t *testing.T) {
+	suspicious := func(r *catalog.Record) { r.Problems = []app.Finding{{Kind: "suspicious"}} }
+	scoped := func(r *catalog.Record) { r.Scope.NoMetrics = true }
+	partly := func(r *catalog.Record) { r.Scope.Since = noon }
+	failed := func(r *catalog.Record) { r.Status = backup.Failed }
+	for name, test := range map[string]struct {
+		records []catalog.Record
+		damaged []backup.ID
+		text    string
+		want    backup.ID
+		told    []backup.ID
+		kind    failure.Kind
+	}{
+		"newer":                {[]catalog.Record{on(1, "aaaaaa", nil)}, []backup.ID{at(2, "bbbbbb")}, "photos:latest", at(1, "aaaaaa"), []backup.ID{at(2, "bbbbbb")}, 0},
+		"of another source":    {[]catalog.Record{on(1, "aaaaaa", func(r *catalog.Record) { r.Source = "notes" })}, []backup.ID{at(2, "bbbbbb")}, "latest", at(1, "aaaaaa"), []backup.ID{at(2, "bbbbbb")}, 0},
+		"of no concern":        {[]catalog.Record{on(1, "aaaaaa", func(r *catalog.Record) { r.Source = "notes" })}, []backup.ID{at(2, "bbbbbb")}, "notes:latest", at(1, "aaaaaa"), nil, 0},
+		"of the same second":   {[]catalog.Record{on(1, "bbbbbb", nil)}, []backup.ID{at(1, "aaaaaa")}, "latest", at(1, "bbbbbb"), []backup.ID{at(1, "aaaaaa")}, 0},
+		"older":                {[]catalog.Record{on(2, "aaaaaa", scoped)}, []backup.ID{at(1, "bbbbbb")}, "latest", at(2, "aaaaaa"), nil, 0},
+		"several":              {[]catalog.Record{on(1, "aaaaaa", nil), on(3, "cccccc", suspicious)}, []backup.ID{at(2, "bbbbbb"), at(4, "dddddd")}, "latest", at(1, "aaaaaa"), []backup.ID{at(4, "dddddd"), at(2, "bbbbbb")}, 0},
+		"older, a second best": {[]catalog.Record{on(2, "aaaaaa", suspicious)}, []backup.ID{at(1, "bbbbbb")}, "latest", at(2, "aaaaaa"), []backup.ID{at(1, "bbbbbb")}, 0},
+		"older, a part":        {[]catalog.Record{on(2, "aaaaaa", partly)}, []backup.ID{at(1, "bbbbbb")}, "latest", at(2, "aaaaaa"), []backup.ID{at(1, "bbbbbb")}, 0},
+		"the only one":         {nil, []backup.ID{at(1, "aaaaaa")}, "photos:latest", "", nil, failure.Corrupt},
+		"beside a failed one":  {[]catalog.Record{on(2, "bbbbbb", failed)}, []backup.ID{at(1, "aaaaaa")}, "latest", "", nil, failure.Corrupt},
+		"a name of no backup":  {nil, []backup.ID{"copy of " + at(1, "aaaaaa")}, "latest", "", nil, failure.NotFound},
+		"by its id":            {[]catalog.Record{on(1, "aaaaaa", nil)}, []backup.ID{at(2, "bbbbbb")}, string(at(2, "bbbbbb")), at(2, "bbbbbb"), nil, failure.Corrupt},
+		"by its beginning":     {[]catalog.Record{on(1, "aaaaaa", nil)}, []backup.ID{at(2, "bbbbbb")}, string(at(2, "b")), "", nil, failure.Corrupt},
+		"among beginnings":     {[]catalog.Record{on(1, "aaaaaa", nil)}, []backup.ID{at(1, "bbbbbb")}, string(at(1, "")), "", nil, failure.Usage},
+		"another id":           {[]catalog.Record{on(1, "aaaaaa", nil)}, []backup.ID{at(2, "bbbbbb")}, string(at(1, "aaaaaa")), at(1, "aaaaaa"), nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := vaulttest.New(t)
+			c := catalog.New(v.Vault)
+			create(t, c, test.records...)
+			for _, id := range test.damaged {
+				damaged(t, v, "photos", id)
+			}
+			found, err := c.Find(t.Context(), test.text)
+			var told []backup.ID
+			for _, u := range found.Unreadable {
+				wantKind(t, u.Err, failure.Corrupt)
+				told = append(told, u.ID)
+			}
+			if diff := cmp.Diff(test.told, told); diff != "" || found.ID != test.want {
+				t.Errorf("%s, %s", found.ID, diff)
+			}
+			if test.kind == 0 && err != nil {
+				t.Error(err)
+			} else if test.kind != 0 {
+				wantKind(t, err, test.kind)
+			}
+		})
+	}
+}
+
+// TestLaterFormat: a record of a later format is in the way of nothing but what it may be.
+func TestLaterFormat(t *testing.T) {
+	v := vaulttest.New(t)
+	c := catalog.New(v.Vault)
+	create(t, c, on(1, "aaaaaa", nil))
+	put(t, v, vault.Record("photos", at(2, "bbbbbb")), `{"format":2}`)
+	if r, err := c.Find(t.Context(), string(at(1, "aaaaaa"))); r.ID != at(1, "aaaaaa") || err != nil {
+		t.Error(err)
+	}
+	for _, text := range []string{"latest", string(at(2, "bbbbbb")), string(at(2, ""))} {
+		_, err := c.Find(t.Context(), text)
+		wantKind(t, err, failure.Invalid)
+	}
+}
+
+// TestBeforeUnreadable: what a run is compared with may not be the last one.
+func TestBeforeUnreadable(t *testing.T) {
+	v := vaulttest.New(t)
+	c := catalog.New(v.Vault)
+	before := func(day int) []backup.ID {
+		b, err := c.Before(t.Context(), "photos", backup.Scope{}, noon.AddDate(0, 0, day))
+		if err != nil {
+			t.Error(err)
+		}
+		return b.Unreadable
+	}
+	damaged(t, v, "photos", at(2, "bbbbbb"))
+	if diff := cmp.Diff([]backup.ID{at(2, "bbbbbb")}, before(9)); diff != "" { // there is no good one
+		t.Error(diff)
+	}
+	create(t, c, on(1, "aaaaaa", nil))
+	damaged(t, v, "photos", at(4, "dddddd"))
+	if diff := cmp.Diff([]backup.ID{at(2, "bbbbbb")}, before(3)); diff != "" {
+		t.Error(diff)
+	}
+	create(t, c, on(3, "cccccc", nil))
+	if diff := cmp.Diff([]backup.ID{at(4, "dddddd")}, before(9)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestBeforeNewScope: an old record that cannot be read is no problem of every scope's first run; a newer one is.
+func TestBeforeNewScope(t *testing.T) {
+	v := vaulttest.New(t)
+	c := catalog.New(v.Vault)
+	damaged(t, v, "photos", at(1, "bbbbbb"))
+	create(t, c, on(2, "aaaaaa", nil))
+	damaged(t, v, "photos", at(3, "cccccc"))
+	damaged(t, v, "photos", "old copy")
+	for _, test := range []struct {
+		scope             backup.Scope
+		unreadable, older []backup.ID
+	}{
+		{backup.Scope{}, []backup.ID{at(3, "cccccc")}, nil},
+		{backup.Scope{NoMetrics: true}, []backup.ID{at(3, "cccccc")}, []backup.ID{at(1, "bbbbbb")}},
+	} {
+		b, err := c.Before(t.Context(), "photos", test.scope, noon.AddDate(0, 0, 9))
+		if diff := cmp.Diff([][]backup.ID{test.unreadable, test.older}, [][]backup.ID{b.Unreadable, b.Older}); diff != "" || err != nil {
+			t.Errorf("%s, %v: %s", test.scope, err, diff)
+		}
+	}
 }
 
 // TestRemovedMeanwhile: a record that goes between the listing and its reading is no error.
@@ -218,6 +355,58 @@ func TestNoBackup(t *testing.T) {
 	}
 	_, err := c.Find(t.Context(), "photos:notes:latest")
 	wantKind(t, err, failure.Usage)
+}
+
+// TestBusy says whose restore works on a target, as far as that is known.
+func TestBusy(t *testing.T) {
+	c := catalog.New(vaulttest.New(t).Vault)
+	said := func(want string) {
+		t.Helper()
+		err := c.Busy(t.Context(), "there")
+		if wantKind(t, err, failure.Conflict); err.Error() != want || failure.HintOf(err) == "" {
+			t.Errorf("%v (%s)", err, failure.HintOf(err))
+		}
+	}
+	said("another restore works on this target")
+	one := backup.NewRestoreID("one")
+	if _, err := c.Acquire(t.Context(), catalog.TargetLease("there"), catalog.Lease{Run: backup.ID(string(one) + " desk pid 7"), Holder: "desk pid 7 " + string(one) + "-1795350243895"}, noon, never); err != nil {
+		t.Fatal(err)
+	}
+	said("another restore works on this target: " + string(one) + " (desk pid 7)")
+	r := catalog.Restore{ID: one, Target: "there", Name: "same", Status: backup.Completed, Started: noon, StartedBy: catalog.Starter{Who: "ada@desk"}}
+	if _, _, err := c.BeginRestore(t.Context(), r); err != nil { // an earlier attempt's
+		t.Fatal(err)
+	}
+	said("another restore works on this target: " + string(one) + " (desk pid 7)")
+	r.Status = backup.InProgress
+	if _, _, err := c.BeginRestore(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	said("another restore works on this target: " + string(one) + ` of ada@desk since 2026-11-21T12:00:00Z, for the name "same" (desk pid 7)`)
+}
+
+// TestFree: a name is free for who holds it, and for nobody else.
+func TestFree(t *testing.T) {
+	c := catalog.New(vaulttest.New(t).Vault)
+	one, other := backup.NewRestoreID("one"), backup.NewRestoreID("other")
+	if err := c.Free(t.Context(), "there", "same", one); err != nil {
+		t.Error(err)
+	}
+	if err := c.Reserve(t.Context(), catalog.Reservation{Target: "there", Name: "same", Restore: one, Who: "ada@desk", At: noon}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := c.Free(t.Context(), "there", "same", one); err != nil {
+			t.Error(err)
+		}
+		err := c.Free(t.Context(), "there", "same", other)
+		if wantKind(t, err, failure.Conflict); err == nil || err.Error() != c.Reserve(t.Context(), catalog.Reservation{Target: "there", Name: "same", Restore: other}).Error() {
+			t.Error(err)
+		}
+		if err := c.TakeName(t.Context(), "there", "same", one); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestFindRestore finds restores by the beginnings of their ids, as backups are.

@@ -10,6 +10,7 @@ import (
 
 	"lifeboat/internal/app"
 	"lifeboat/internal/backup"
+	"lifeboat/internal/failure"
 )
 
 // Format is the version of records that this program writes; it refuses to read a later one.
@@ -132,6 +133,11 @@ type Failure struct {
 	Kind    string `json:"kind"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"`
+}
+
+// FailureOf says of an error what a record keeps.
+func FailureOf(err error) Failure {
+	return Failure{Kind: failure.KindOf(err).String(), Message: err.Error(), Hint: failure.HintOf(err)}
 }
 
 // Notified says who was told about the run.

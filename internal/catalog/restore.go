@@ -70,7 +70,8 @@ type Origin struct {
 // Put is what became of the files of a restore.
 type Put struct {
 	Written      int    `json:"written"`
-	Existing     int    `json:"existing"` // there already, with the same bytes
+	Folders      int    `json:"folders,omitzero"` // of Written
+	Existing     int    `json:"existing"`         // there already, with the same bytes
 	LeftOut      int    `json:"left_out"`
 	Bytes        int64  `json:"bytes"` // of Written
 	Spliced      int    `json:"spliced,omitzero"`
@@ -133,6 +134,26 @@ func OfTarget(lease backup.Source) bool { return strings.HasPrefix(string(lease)
 func (l Lease) Restore() backup.RestoreID {
 	id, _, _ := strings.Cut(string(l.Run), " ")
 	return backup.RestoreID(id)
+}
+
+// Busy is the answer that another restore works on a target: which, whose, since when and where, as far as its lease and its
+// record tell.
+func (c *Catalog) Busy(ctx context.Context, target string) error {
+	const busy = "another restore works on this target"
+	lease, held, err := c.Holder(ctx, TargetLease(target))
+	if err != nil || !held { // it has ended meanwhile
+		return failure.New(failure.Conflict, busy).WithHint("wait for it: `lifeboat restores` says how far it is")
+	}
+	id, of := lease.Restore(), ""
+	if r, err := c.Restore(ctx, id); err == nil && r.Status == backup.InProgress {
+		of = fmt.Sprintf(" of %s since %s", r.StartedBy.Who, r.Started.UTC().Format(time.RFC3339))
+		if r.Name != "" {
+			of += fmt.Sprintf(", for the name %q", r.Name)
+		}
+	}
+	where, _, _ := strings.Cut(lease.Holder, " "+string(id)) // without the execution
+	return failure.New(failure.Conflict, "%s: %s%s (%s)", busy, id, of, where).
+		WithHint("wait for it: `lifeboat restores %s` says how far it is; or try again in %.0f minutes if its process was killed on another machine", id, LeaseTime.Minutes())
 }
 
 // BeginRestore writes the record of a restore's attempt: a new one, or over that of an earlier attempt, whose notes of
@@ -305,17 +326,35 @@ func (c *Catalog) Reserve(ctx context.Context, r Reservation) error {
 			continue
 		case err != nil:
 			return err
-		case held.Restore == r.Restore:
-			return nil
 		}
-		since := held.At.UTC().Format(time.RFC3339)
-		if held.Taken {
-			return failure.New(failure.Conflict, "the name %q is in use in %s: restore %s of %s took it at %s", r.Name, r.Target, held.Restore, held.Who, since).
-				WithHint("choose another --name; `lifeboat restores %s` shows that restore", held.Restore)
-		}
-		return failure.New(failure.Conflict, "the name %q in %s is held by restore %s of %s since %s", r.Name, r.Target, held.Restore, held.Who, since).
-			WithHint("choose another --name, or wait for that restore: `lifeboat restores %s` says how far it is", held.Restore)
+		return held.against(r.Target, r.Name, r.Restore)
 	}
+}
+
+// Free is Conflict where another restore than id holds a name, as Reserve says it; it reserves nothing.
+func (c *Catalog) Free(ctx context.Context, target, name string, id backup.RestoreID) error {
+	held, _, err := c.reservation(ctx, vault.Name(target, name))
+	switch {
+	case err != nil && failure.KindOf(err) == failure.NotFound:
+		return nil
+	case err != nil:
+		return err
+	}
+	return held.against(target, name, id)
+}
+
+// against says who holds a name, where it is another restore than id.
+func (r Reservation) against(target, name string, id backup.RestoreID) error {
+	since := r.At.UTC().Format(time.RFC3339)
+	switch {
+	case r.Restore == id:
+		return nil
+	case r.Taken:
+		return failure.New(failure.Conflict, "the name %q is in use in %s: restore %s of %s took it at %s", name, target, r.Restore, r.Who, since).
+			WithHint("choose another --name; `lifeboat restores %s` shows that restore", r.Restore)
+	}
+	return failure.New(failure.Conflict, "the name %q in %s is held by restore %s of %s since %s", name, target, r.Restore, r.Who, since).
+		WithHint("choose another --name, or wait for that restore: `lifeboat restores %s` says how far it is", r.Restore)
 }
 
 // TakeName says that a reserved name is in use.

@@ -188,7 +188,11 @@ func TestVolumesInsteadOfPacks(t *testing.T) {
 	for _, pack := range packs {
 		flip(t, pack, 100)
 	}
-	p.run("restore", id, "--to", "dir:restored").exits(0).says("its archive in the vault is whole and is restored instead")
+	p.run("restore", id, "--to", "dir:restored").exits(3).says("its archive in the vault is whole and is restored instead", "packs of backup "+id+" are damaged", "backup photos --rehash")
+	p.damageOf(id, catalog.DamagedPacks)
+	p.run("status").exits(3).says("damaged\n")
+	p.run("verify", id).complains(13, "restore from another backup", "this one from its archive", "backup photos --rehash")
+	p.run("verify", id, "--deep").complains(13, "only from its archive")
 	if string(p.read("restored/uploads/README.md")) != string(p.read("uploads/README.md")) {
 		t.Error("uploads/README.md differs")
 	}
@@ -218,7 +222,7 @@ func TestVolumesToBucket(t *testing.T) {
 	for _, pack := range packs {
 		flip(t, pack, 100)
 	}
-	p.run(append([]string{"restore", id, "--to", "s3://restored/vault"}, flags...)...).exits(0).says("is restored instead")
+	p.run(append([]string{"restore", id, "--to", "s3://restored/vault"}, flags...)...).exits(3).says("is restored instead")
 	if diff := cmp.Diff(want, store.objects("restored")); diff != "" || len(want) < 20 {
 		t.Errorf("%d objects (-want +got):\n%.2000s", len(want), diff)
 	}

@@ -17,6 +17,7 @@ import (
 	"lifeboat/internal/failure"
 	"lifeboat/internal/link"
 	"lifeboat/internal/plain"
+	"lifeboat/internal/replay"
 )
 
 func (c *cli) backupCommand() *cobra.Command {
@@ -215,26 +216,40 @@ func (c *cli) showBackup(cmd *cobra.Command, s *session, r catalog.Record) {
 }
 
 func (c *cli) sayFindings(r catalog.Record, most int) {
-	for _, list := range []struct {
-		word     string
-		findings []app.Finding
-		total    int
-	}{{"problem", r.Problems, r.ProblemsTotal}, {"note", r.Notes, r.NotesTotal}} {
-		for i, f := range list.findings {
-			if i == most {
-				c.say("  … and %s more %ss: lifeboat show %s", plain.Number(int64(list.total-most)), list.word, r.ID)
-				break
-			}
-			c.say("  %s: %s", list.word, findingLine(f))
+	rest := fmt.Sprintf("lifeboat show %s", r.ID)
+	c.sayFound("problem", r.Problems, r.ProblemsTotal, most, rest)
+	c.sayFound("note", r.Notes, r.NotesTotal, most, rest)
+}
+
+// sayFound says the first most findings of a run that are called word, of total; rest is where all of them are.
+func (c *cli) sayFound(word string, findings []app.Finding, total, most int, rest string) {
+	said := 0
+	for i, f := range findings {
+		if f.Severity == app.Note && (f.Kind == replay.NoteArchive || f.Kind == replay.NoteSignature) { // of a restore as a whole
+			c.warn("%s: %s", near("dir:"+f.Item), f.Message)
+			continue
 		}
+		if said == most {
+			c.say("  … and %s more %ss: %s", plain.Number(int64(total-i)), word, rest)
+			return
+		}
+		said++
+		c.say("  %s: %s", word, findingLine(f))
 	}
 }
+
+// maxItem bounds the name of a finding's item on a line, in characters; --json has all of it.
+const maxItem = 200
 
 func findingLine(f app.Finding) string {
 	if f.Item == "" {
 		return fmt.Sprintf("%s: %s", f.Kind, plain.Text(f.Message))
 	}
-	return fmt.Sprintf("%s: %s: %s", f.Kind, plain.Text(f.Item), plain.Text(f.Message))
+	item := plain.Text(f.Item)
+	if len(item) > maxItem {
+		item = plain.Short(f.Item, maxItem)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Kind, item, plain.Text(f.Message))
 }
 
 func told(n catalog.Notified) string {

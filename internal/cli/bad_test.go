@@ -228,7 +228,10 @@ func TestBadVault(t *testing.T) {
 	flip(t, p.path("vault/buckets/vault/catalog/backups/photos/"+earlier.ID+".json"), 20)
 	p.config("./upload", "./uploads")
 	p.run("list").exits(13).says("lifeboat: error: 1 record cannot be read", "lifeboat: hint: ", earlier.ID)
-	later := p.backup(0)
+	later := p.backup(3)
+	if len(later.Problems) != 1 || later.Problems[0].Kind != "previous" {
+		t.Errorf("%+v", later.Problems)
+	}
 	p.run("verify", later.ID).exits(0)
 	flip(t, p.path("vault/buckets/vault/vault.json"), 20)
 	p.run("list").complains(13, "vault.json")

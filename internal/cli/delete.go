@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"lifeboat/internal/backup"
+	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/retention"
@@ -26,7 +27,8 @@ condemned: they go with the first prune or backup that is at least a day later. 
 once, for who must erase; don't use it while a restore or a download of the source is under way.
 A delete that was interrupted is finished by the same command.
 
-Where nobody sits at a terminal it does not ask; the backup must be named by its whole id then, or
+"latest" is refused where a newer backup is damaged, suspicious, or has a record that cannot be read: name
+the whole id then. Where nobody sits at a terminal it does not ask; the backup must be named by its whole id then, or
 with --yes.`,
 		Args: args(1, 1, "one backup"),
 		RunE: func(cmd *cobra.Command, given []string) error { return c.delete(cmd, given[0], yes, now) },
@@ -42,12 +44,16 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes, now bool) error {
 		return err
 	}
 	defer s.close()
-	record, err := c.named(cmd.Context(), s, arg)
+	found, err := s.catalog.Find(cmd.Context(), arg)
+	record := found.Record
 	if failure.KindOf(err) == failure.Corrupt && err != nil && record.ID != "" { // its whole id was typed: it can go unread
 		c.warn("%v", err)
 		err = nil
 	}
 	if err != nil {
+		return s.noBackup(err)
+	}
+	if err := surely(found, arg); err != nil {
 		return err
 	}
 	if !yes && !c.asks() && given(arg) {
@@ -73,6 +79,17 @@ func (c *cli) delete(cmd *cobra.Command, arg string, yes, now bool) error {
 	}
 	c.deleted(record.ID, freed)
 	return nil
+}
+
+// surely refuses a deletion of "latest" where that may be another backup than the one that was found: what it passes over
+// is the newest, and the one it falls back on may be the last that can be restored.
+func surely(found catalog.Found, arg string) error {
+	over := found.Over()
+	if len(over) == 0 {
+		return nil
+	}
+	return failure.New(failure.Corrupt, "%q may be another backup than %s, the one to fall back on: %s is passed over, since %s", arg, found.ID, over[0].Backup, over[0].Why).
+		WithHint("name the whole id: `lifeboat delete %s` or `lifeboat delete %s`; nothing was deleted", over[0].Backup, found.ID)
 }
 
 // deleted says what a deletion has freed, and what goes later.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -95,7 +96,7 @@ func (c *cli) demo(ctx context.Context, folder string) error {
 		links.Close()
 	} else {
 		quiet := *c
-		quiet.quiet, quiet.json, quiet.out = true, false, discard{}
+		quiet.quiet, quiet.json, quiet.out = true, false, io.Discard
 		go func() { serving <- quiet.serve(ctx, d.session, links) }()
 		err = d.run(ctx)
 	}
@@ -103,12 +104,12 @@ func (c *cli) demo(ctx context.Context, folder string) error {
 	if d.session != nil {
 		err = errors.Join(err, <-serving, d.session.close())
 	}
-	return errors.Join(err, <-serving)
+	err = errors.Join(err, <-serving)
+	if failure.KindOf(err) == failure.Canceled {
+		return failure.New(failure.Canceled, "stopped: the demo is not complete").WithHint("`lifeboat demo` begins anew, in an empty folder")
+	}
+	return err
 }
-
-type discard struct{}
-
-func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // freshFolder makes the folder anew; one that no demo made is left as it is.
 func freshFolder(folder string) error {

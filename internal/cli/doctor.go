@@ -27,8 +27,8 @@ func (c *cli) doctorCommand() *cobra.Command {
 		Short: "Look whether backups and restores would work, before one runs",
 		Long: `Check the configuration, reach every source with the permission that a backup needs, list every
 datasource and read from it, ask every target with the permission that a restore needs and look whether
-its files can be written, write, read and delete in the vault, greet the mail server, compare clocks, and
-list what interrupted runs left. Each finding says what to do next.
+its files can be written, write, read and delete in the vault, read the record of every backup, greet the
+mail server, compare clocks, and list what interrupted runs left. Each finding says what to do next.
 
 Exit code: 0 without trouble, else that of the worst.`,
 		Args: args(0, 0, "no argument"),

@@ -86,6 +86,8 @@ func TestDrill(t *testing.T) {
 	p.inside("drill", "photos", "--backup", "20200101T000000Z-aaaaaa", "-q").complains(10)
 	p.inside("drill", "photoz", "-q").complains(10, `did you mean "photos"`)
 	p.inside("drill", "-q").complains(2)
+	p.env = append(p.env, "TMPDIR="+p.path("none"))
+	p.run("drill", "docs", "-q").complains(10, "make the folder of the drill", "$TMPDIR names another one")
 }
 
 // TestDrillDamaged: a backup that is damaged fails its drill, is not marked, and nothing is left.
@@ -147,6 +149,27 @@ func TestDrillFolder(t *testing.T) {
 		t.Errorf("%+v", m) // rebuilt in the stand-in by its folder API
 	}
 	if st := p.statusOf("photos"); string(st.LastDrilled) != whole.ID {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestDrillInstead: a drill that has restored the archive in the place of damaged packs says so, and marks the backup.
+func TestDrillInstead(t *testing.T) {
+	t.Parallel()
+	p := newPlace(t)
+	p.make("docs")
+	p.write("docs/a.txt", "alpha, beta and gamma, and whatever else there is to say here of letters and of their order")
+	p.config("sources:\n", "sources:\n  docs: {kind: files, path: ./docs}\n")
+	p.run("backup", "docs", "-q").exits(0)
+	packs, err := filepath.Glob(p.path("vault/buckets/vault/packs/docs/??/*"))
+	if err != nil || len(packs) == 0 {
+		t.Fatal(packs, err)
+	}
+	for _, pack := range packs {
+		flip(t, pack, 60)
+	}
+	p.run("drill", "docs", "-q").exits(3).says("not marked as proven: its packs are damaged, and its archive was restored in their place")
+	if st := p.statusOf("docs"); len(st.Damaged) != 1 || st.LastDrilled != "" {
 		t.Errorf("%+v", st)
 	}
 }

@@ -95,7 +95,7 @@ func (c *cli) verifyForeign(ctx context.Context, name string, own error) error {
 	reporter.Phase("verify", int64(len(a.Report().Entries)), a.Report().Bytes)
 	checked := a.Check(ctx, reporter.Add)
 	reporter.Done()
-	if checked != nil && (failure.KindOf(checked) == failure.Canceled || failure.KindOf(checked) == failure.Internal) {
+	if checked != nil && !failure.Damage(checked) && failure.KindOf(checked) != failure.Invalid { // nothing is known of it
 		return checked
 	}
 	c.sayForeign(name, a)

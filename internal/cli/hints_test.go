@@ -111,6 +111,9 @@ func TestUnsupportedZIP(t *testing.T) {
 	}
 	p.write("cut.zip", good[:len(good)-30])
 	p.run("verify", "cut.zip").complains(13, "was the download complete?")
+	if help := p.run("verify", "--help").exits(0).out; !strings.Contains(help, "13 something does not match, or the file is cut") {
+		t.Error(help)
+	}
 }
 
 // TestWhatToType: commands that are nearly right say what is.

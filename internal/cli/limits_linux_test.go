@@ -80,10 +80,10 @@ func TestOnFullDisk(t *testing.T) {
 	if err := os.WriteFile(p.path("small/filler"), filler, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored").complains(14, "--into-existing")
+	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored").complains(14, "free some space, then run the same command again")
 	p.run("download", earlier.ID, "-q", "-o", "small/photos.zip").complains(14, "small/photos.zip")
 	p.remove("small/filler")
-	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored", "--into-existing").exits(0)
+	p.run("restore", earlier.ID, "-q", "--to", "dir:small/restored").exits(0)
 	p.run("download", earlier.ID, "-q", "-o", "photos.zip").exits(0)
 	p.run("delete", earlier.ID, "-y", "--now").exits(0)
 	p.good(p.backup(0).ID)

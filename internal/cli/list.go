@@ -79,7 +79,7 @@ func (c *cli) list(cmd *cobra.Command, given []string) error {
 	}
 	if damaged > 0 {
 		return failure.New(failure.Corrupt, "%d %s cannot be read", damaged, plural(damaged, "record")).
-			WithHint("the other backups do not need it; `lifeboat verify BACKUP` proves one of them")
+			WithHint("`lifeboat doctor` says what to do about each; the other backups do not need them")
 	}
 	return nil
 }

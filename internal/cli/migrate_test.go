@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"lifeboat/internal/app/zipline/standin"
 )
@@ -148,9 +150,10 @@ func TestRestores(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-reached
-	p.inside("restore", "latest", "--to", "fresh", "-q").complains(11, "another restore works on this target")
-	p.inside("restore", "latest", "--to", "fresh", "--as", "pavel", "-q").complains(11, "another restore works on this target")
 	m := p.underWay()
+	busy := fmt.Sprintf("another restore works on this target: %s of %s since %s (%s pid %d)", m.ID, starter().Who, m.Started.Format(time.RFC3339), machineName(), working.Process.Pid)
+	p.inside("restore", "latest", "--to", "fresh", "-q").complains(11, busy, "`lifeboat restores "+string(m.ID)+"` says how far it is")
+	p.inside("restore", "latest", "--to", "fresh", "--as", "pavel", "-q").complains(11, busy)
 	followed := make(chan string)
 	go func() {
 		out, _ := p.command("restores", string(m.ID), "--follow").CombinedOutput()

@@ -101,9 +101,28 @@ func (c *cli) find(ctx context.Context, arg string) (*session, catalog.Record, e
 
 // named returns the record that a text names, and says where "latest" is not the newest backup, and why.
 func (c *cli) named(ctx context.Context, s *session, text string) (catalog.Record, error) {
+	found, err := c.foundBy(ctx, s, text)
+	return found.Record, err
+}
+
+// foundBy is named, with what "latest" passed over.
+func (c *cli) foundBy(ctx context.Context, s *session, text string) (catalog.Found, error) {
 	found, err := s.catalog.Find(ctx, text)
+	if failure.KindOf(err) == failure.Corrupt && failure.HintOf(err) == "" {
+		return found, failure.New(failure.Corrupt, "the record of backup %s cannot be read: %w", text, err).WithHint("`lifeboat doctor` says what to do about it")
+	}
 	if err != nil {
-		return found.Record, s.noBackup(err)
+		return found, s.noBackup(err)
+	}
+	c.sayPassed(found, text)
+	return found, nil
+}
+
+// sayPassed warns where "latest" is not the newest backup, and says why.
+func (c *cli) sayPassed(found catalog.Found, text string) {
+	if n := len(found.Unreadable); n > 0 {
+		more := map[bool]string{true: fmt.Sprintf(", and %s more", plain.Number(int64(n-1)))}[n > 1]
+		c.warn("the record of backup %s%s cannot be read, and it may be the latest; taking %s: %v", found.Unreadable[0].ID, more, found.ID, found.Unreadable[0].Err)
 	}
 	if len(found.Passed) > 0 {
 		newest, why := found.Passed[0], "suspicious: `lifeboat accept` says that what it found is right"
@@ -114,7 +133,6 @@ func (c *cli) named(ctx context.Context, s *session, text string) (catalog.Recor
 	} else if found.Damage != "" && strings.HasSuffix(text, catalog.Latest) {
 		c.warn("backup %s is damaged: %s; there is no other", found.ID, found.Damage)
 	}
-	return found.Record, nil
 }
 
 // noBackup says of a text that names no backup what to type instead, as far as the names of the sources tell.
@@ -150,7 +168,7 @@ func (s *session) noBackup(err error) error {
 // latestRule says in the help of commands what they take for a backup.
 const latestRule = `BACKUP is an id, the beginning of one, "latest", or SOURCE:latest. The latest is the newest complete or
 partial backup of all objects that is neither damaged nor suspicious; where a newer one is passed over,
-a warning names it.`
+or its record cannot be read, a warning names it.`
 
 func (c *cli) filesCommand() *cobra.Command {
 	return &cobra.Command{
@@ -255,8 +273,7 @@ func newFile(name string, write func(io.Writer) error) error {
 
 // unwritable says why a file cannot be written, without the name of its temporary self.
 func unwritable(name string, err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		err = path.Err
 	}
 	switch {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,7 +27,8 @@ a folder or into a bucket.
 
 Nothing is written before the check: with --check full, the default, every byte is read. --check stored
 believes the signed manifest and the checksums that the vault's store keeps of the packs; each file is
-then checked when it is written. It is for backups in the vault. Then the target says what it would get:
+then checked when it is written. It is for backups in the vault, and ends with 16 where the store keeps none,
+as of a vault that was copied file by file. Then the target says what it would get:
 what is made, what is there already, what is skipped or cannot be carried, and why. --dry-run ends there.
 
 TARGET   an application under targets: in lifeboat.yaml. Files go into its datasource first, then the
@@ -148,7 +150,7 @@ func (o *restoreOptions) whither(given func(flag string) bool) (events.To, error
 	folder, isFolder := strings.CutPrefix(o.to, "dir:")
 	isBucket := strings.HasPrefix(o.to, "s3://")
 	if !isBucket {
-		for _, flag := range []string{"endpoint", "region", "profile", "access-key", "secret-key", "layout"} {
+		for _, flag := range []string{"endpoint", "region", "profile", "access-key", "secret-key", "owner", "layout"} {
 			if given(flag) {
 				return events.To{}, failure.New(failure.Usage, "--%s is for buckets, not for %s", flag, o.to).WithHint("leave it out, or restore to s3://BUCKET")
 			}
@@ -168,7 +170,7 @@ func (o *restoreOptions) whither(given func(flag string) bool) (events.To, error
 		b := o.bucket
 		return events.To{Bucket: &events.Bucket{
 			Name: b.Name, Prefix: b.Prefix, Layout: o.layout, Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile,
-			AccessKey: string(b.AccessKey), SecretKey: string(b.SecretKey),
+			AccessKey: string(b.AccessKey), SecretKey: string(b.SecretKey), Owner: b.Owner,
 		}}, nil
 	case targetName.MatchString(o.to):
 		return events.To{Target: o.to}, nil
@@ -206,13 +208,34 @@ func (c *cli) restore(ctx context.Context, restore events.Restore) error {
 		return err
 	}
 	r.planned = c.sayForecast
+	if err := c.choose(ctx, s, &restore); err != nil {
+		return advised(err)
+	}
 	record, err := r.run(ctx, restore)
 	if err != nil {
 		c.sayFailed(record)
 		return advised(err)
 	}
 	c.sayRestored(record)
-	return ended(record)
+	if err := s.markInstead(ctx, record); err != nil {
+		return err
+	}
+	if err := ended(record); err != nil || !instead(record) {
+		return err
+	}
+	return partial{fmt.Sprintf("nothing is missing, and packs of backup %s are damaged: `lifeboat backup %s --rehash` makes a new one", record.From.Backup, record.From.Source)}
+}
+
+// choose finds the backup that is to be restored, if it is one, and says what it passes over.
+func (c *cli) choose(ctx context.Context, s *session, restore *events.Restore) error {
+	if restore.From.Backup == "" {
+		return nil
+	}
+	found, err := c.foundBy(ctx, s, restore.From.Backup)
+	if err == nil {
+		restore.From.Backup, restore.Passed = string(found.Source)+":"+string(found.ID), found.Over()
+	}
+	return err
 }
 
 // advised says what to do about an archive that is damaged, where the error doesn't.

@@ -15,6 +15,7 @@ import (
 type bucketOptions struct {
 	endpoint, region, profile string
 	accessKey, secretKey      string
+	owner                     string
 	layout                    string
 
 	bucket config.Bucket // of all of them
@@ -26,6 +27,7 @@ func (o *bucketOptions) bucketFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.profile, "profile", "", "of the AWS configuration, to reach the bucket with")
 	flags.StringVar(&o.accessKey, "access-key", "", "to reach the bucket with: env:NAME or file:PATH")
 	flags.StringVar(&o.secretKey, "secret-key", "", "that belongs to it: env:NAME or file:PATH")
+	flags.StringVar(&o.owner, "owner", "", "account that the bucket must belong to, in 12 digits")
 	flags.StringVar(&o.layout, "layout", string(restore.ByPath), "names in the bucket: archive or datasource")
 }
 
@@ -44,10 +46,12 @@ func (o *bucketOptions) parseBucket(to string) error {
 		return failure.New(failure.Usage, "--profile can't stand beside --access-key").WithHint("use one of them")
 	case secret.Reference(o.secretKey).Bare():
 		return failure.New(failure.Usage, "--secret-key takes no key itself: others could read it").WithHint("write env:NAME or file:PATH")
+	case o.owner != "" && !config.IsAccount(o.owner):
+		return failure.New(failure.Usage, "--owner %s is no AWS account", o.owner).WithHint("it has 12 digits, such as 111122223333")
 	case o.layout != string(restore.ByPath) && o.layout != string(restore.ByKey):
 		return failure.New(failure.Usage, "--layout %s: it is archive or datasource", o.layout).WithHint("`lifeboat restore --help` says what they are")
 	}
-	o.bucket.Endpoint, o.bucket.Region, o.bucket.Profile = o.endpoint, o.region, o.profile
+	o.bucket.Endpoint, o.bucket.Region, o.bucket.Profile, o.bucket.Owner = o.endpoint, o.region, o.profile, o.owner
 	o.bucket.AccessKey, o.bucket.SecretKey = secret.Reference(o.accessKey), secret.Reference(o.secretKey)
 	return nil
 }

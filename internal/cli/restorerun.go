@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"lifeboat/events"
@@ -27,6 +28,7 @@ import (
 	"lifeboat/internal/replay"
 	"lifeboat/internal/setup"
 	"lifeboat/internal/step"
+	"lifeboat/internal/verify"
 	"lifeboat/workflow"
 )
 
@@ -45,6 +47,10 @@ func (c *cli) restorer(s *session) (*restorer, error) {
 	from, err := fetching(s.config, c.log)
 	if err != nil {
 		return nil, err
+	}
+	var once sync.Once
+	from.Again = func(why error, _ time.Duration) {
+		once.Do(func() { c.warn("%v; it is asked again for a while", why) })
 	}
 	r := &restorer{session: s, reporter: c.reporter(), targets: &setup.Targets{Config: s.config, Zipline: c.ziplineTarget()}}
 	r.steps = &replay.Steps{
@@ -125,6 +131,15 @@ func (r *restorer) run(ctx context.Context, restore events.Restore) (catalog.Res
 	return r.conclude(ctx, restore, outcome)
 }
 
+// busy says who works on a target.
+func (s *session) busy(ctx context.Context, targets *setup.Targets, to events.To) error {
+	target, err := targets.Name(to)
+	if err != nil {
+		return err
+	}
+	return s.catalog.Busy(ctx, target)
+}
+
 // conclude makes of a restore's end a record or an error. It closes what the workflow could not close itself.
 func (r *restorer) conclude(ctx context.Context, restore events.Restore, outcome machine.Outcome) (catalog.Restore, error) {
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
@@ -137,18 +152,21 @@ func (r *restorer) conclude(ctx context.Context, restore events.Restore, outcome
 	}
 	switch outcome.Status {
 	case machine.Succeeded:
-		return r.succeeded(outcome, record)
+		return r.succeeded(after, restore, outcome, record)
 	case machine.Aborted:
 		r.reporter.Fail()
 		why := catalog.Failure{Kind: failure.Canceled.String(), Message: "stopped by a person or the system"}
 		err := r.steps.End(after, restore, backup.Canceled, why)
-		return catalog.Restore{ID: restore.ID}, errors.Join(failure.New(failure.Canceled, "stopped: the restore is not complete").
-			WithHint("the same command begins anew; what is there with the right bytes is left alone"), err)
+		hint := "the same command begins anew; what is there with the right bytes is left alone"
+		if restore.To.Drill {
+			hint = "the same command begins anew; what was restored for the drill is removed"
+		}
+		return catalog.Restore{ID: restore.ID}, errors.Join(failure.New(failure.Canceled, "stopped: the restore is not complete").WithHint("%s", hint), err)
 	}
 	r.reporter.Fail()
-	kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
+	failed := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
 	if !outcome.Caught {
-		if err := r.steps.End(after, restore, backup.Failed, catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}); err != nil {
+		if err := r.steps.End(after, restore, backup.Failed, catalog.FailureOf(failed)); err != nil {
 			return catalog.Restore{}, err
 		}
 		if err := r.steps.Tell(after, restore.ID); err != nil {
@@ -156,14 +174,10 @@ func (r *restorer) conclude(ctx context.Context, restore events.Restore, outcome
 		}
 	}
 	ended, _ := record() // says more than the error, where it can be read
-	failed := failure.New(kind, "%s", message)
-	if hint != "" {
-		return ended, failed.WithHint("%s", hint)
-	}
 	return ended, failed
 }
 
-func (r *restorer) succeeded(outcome machine.Outcome, record func() (catalog.Restore, error)) (catalog.Restore, error) {
+func (r *restorer) succeeded(ctx context.Context, restore events.Restore, outcome machine.Outcome, record func() (catalog.Restore, error)) (catalog.Restore, error) {
 	var output struct {
 		State events.RestoreBegan `json:"state"`
 	}
@@ -171,19 +185,21 @@ func (r *restorer) succeeded(outcome machine.Outcome, record func() (catalog.Res
 		return catalog.Restore{}, err
 	}
 	if output.State.Answer == "skip" {
-		return catalog.Restore{}, failure.New(failure.Conflict, "another restore works on this target").
-			WithHint("wait for it: `lifeboat restores` says how far it is; or try again in %s if its process was killed on another machine", catalog.LeaseTime)
+		return catalog.Restore{}, r.session.busy(ctx, r.targets, restore.To)
 	}
 	return record()
 }
 
 // restoreSession opens the vault for a restore. What is restored from a file or a URL into a folder or a bucket needs
 // no configuration and no vault: where there is none, a vault of its own holds the record until the restore has ended.
-// A configuration that is there and can't be read is an error for a URL, since it says what may be fetched.
+// A configuration that is there and can't be read is an error for a URL, since it says what may be fetched. What is restored
+// from one of them into a target makes the vault where there is none: on a new machine the archive may be all that is left.
 func (c *cli) restoreSession(ctx context.Context, restore events.Restore) (*session, error) {
-	alone := restore.From.Backup == "" && (restore.To.Folder != "" || restore.To.Bucket != nil)
-	if !alone {
+	switch {
+	case restore.From.Backup != "":
 		return c.open(ctx)
+	case restore.To.Folder == "" && restore.To.Bucket == nil:
+		return c.noting(ctx, restore.From.File)
 	}
 	cfg, err := config.Load(c.configFile)
 	if err != nil && !missing(c.configFile) {
@@ -203,6 +219,24 @@ func (c *cli) restoreSession(ctx context.Context, restore events.Restore) (*sess
 		}
 	}
 	return c.passing(ctx, cfg)
+}
+
+// noting opens the vault that a restore into a target is noted in, and says so where it makes it. For a file that is not
+// there it makes none.
+func (c *cli) noting(ctx context.Context, file string) (*session, error) {
+	cfg, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	if file != "" && missing(file) {
+		_, _, err := verify.OpenVolumes(ctx, file)
+		return nil, err
+	}
+	s, err := c.openWith(ctx, cfg)
+	if err == nil && s.made && !s.anew {
+		c.warn("there was no vault at %s: one was made, which notes this restore", cfg.Vault)
+	}
+	return s, err
 }
 
 func missing(name string) bool {

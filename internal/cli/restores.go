@@ -143,7 +143,8 @@ func (c *cli) showRestore(r catalog.Restore, interrupted bool) {
 		c.sayForecast(*r.Forecast)
 	}
 	c.sayConfirmation(r.Confirmation)
-	c.say("files: %s written, %s; %s there already; %s left out", plain.Number(int64(r.Put.Written)), plain.Size(r.Put.Bytes),
+	folders := map[bool]string{true: ", " + count(r.Put.Folders, "folder")}[r.Put.Folders > 0]
+	c.say("files: %s written%s, %s; %s there already; %s left out", plain.Number(int64(r.Put.Written-r.Put.Folders)), folders, plain.Size(r.Put.Bytes),
 		plain.Number(int64(r.Put.Existing)), plain.Number(int64(r.Put.LeftOut)))
 	c.sayRestoreFindings(r, catalog.MaxFindings)
 	if r.Failure != nil {

@@ -40,6 +40,7 @@ type restoreMessage struct {
 	Check        string            `json:"check"`
 	Signature    string            `json:"signature"`
 	Written      int               `json:"written"`
+	Folders      int               `json:"folders,omitempty"` // of written
 	Existing     int               `json:"existing"`
 	LeftOut      int               `json:"left_out"`
 	Bytes        int64             `json:"bytes"`
@@ -58,7 +59,7 @@ func restoreMessageOf(r catalog.Restore) restoreMessage {
 		Type: "restore", ID: r.ID, Status: r.Status, Backup: r.From.Backup, Source: r.From.Source, File: r.From.File, URL: r.From.URL,
 		Name: r.Name, Kind: r.Kind, DryRun: r.DryRun, Drill: r.Drill, Attempt: r.Attempt, Started: r.Started, Finished: r.Finished,
 		Check: r.Check, Signature: r.Signature,
-		Written: r.Put.Written, Existing: r.Put.Existing, LeftOut: r.Put.LeftOut, Bytes: r.Put.Bytes, Spliced: r.Put.Spliced, SplicedBytes: r.Put.SplicedBytes,
+		Written: r.Put.Written, Folders: r.Put.Folders, Existing: r.Put.Existing, LeftOut: r.Put.LeftOut, Bytes: r.Put.Bytes, Spliced: r.Put.Spliced, SplicedBytes: r.Put.SplicedBytes,
 		Forecast: r.Forecast, Confirmation: r.Confirmation, Steps: r.Steps, Notes: findings(r.Notes), Problems: findings(r.Problems), Failure: r.Failure,
 	}
 	if m.Steps == nil {
@@ -102,7 +103,7 @@ func (c *cli) sayRestored(r catalog.Restore) {
 		c.say("%s: compared with the backup, see above; %s", plain.Text(near(r.Target)), c.signedWords(r))
 		return
 	}
-	c.say("%s: %s written, %s; %s", plain.Text(near(r.Target)), count(r.Put.Written, noun), plain.Size(r.Put.Bytes), c.signedWords(r))
+	c.say("%s: %s written, %s; %s", plain.Text(near(r.Target)), writtenWords(r.Put, noun), plain.Size(r.Put.Bytes), c.signedWords(r))
 	if r.Put.Existing > 0 {
 		c.say("  %s were there already with the same bytes", plain.Number(int64(r.Put.Existing)))
 	}
@@ -117,6 +118,18 @@ func (c *cli) sayRestored(r catalog.Restore) {
 	} else if n > 0 {
 		c.say("  %s left out", countOf(n, "entry of the backup was", "entries of the backup were"))
 	}
+}
+
+// writtenWords counts what was written; a folder without anything in it is no file.
+func writtenWords(p catalog.Put, noun string) string {
+	files := p.Written - p.Folders
+	switch {
+	case p.Folders == 0 || noun == "object":
+		return count(p.Written, noun)
+	case files == 0:
+		return count(p.Folders, "folder")
+	}
+	return count(files, noun) + " and " + count(p.Folders, "folder")
 }
 
 // near names a target; a folder below this one by its relative path.
@@ -182,23 +195,9 @@ func (c *cli) sayCounts(counts []app.Count, heads [4]string) {
 }
 
 func (c *cli) sayRestoreFindings(r catalog.Restore, most int) {
-	for _, list := range []struct {
-		word     string
-		findings []app.Finding
-		total    int
-	}{{"problem", r.Problems, r.ProblemsTotal}, {"note", r.Notes, r.NotesTotal}} {
-		for i, f := range list.findings {
-			if f.Severity == app.Note && (f.Kind == replay.NoteArchive || f.Kind == replay.NoteSignature) {
-				c.warn("%s: %s", near("dir:"+f.Item), f.Message)
-				continue
-			}
-			if i == most {
-				c.say("  … and %s more %ss: --json lists them, and `lifeboat restores %s`", plain.Number(int64(list.total-most)), list.word, r.ID)
-				break
-			}
-			c.say("  %s: %s", list.word, findingLine(f))
-		}
-	}
+	rest := fmt.Sprintf("--json lists them, and `lifeboat restores %s`", r.ID)
+	c.sayFound("problem", r.Problems, r.ProblemsTotal, most, rest)
+	c.sayFound("note", r.Notes, r.NotesTotal, most, rest)
 }
 
 // ended is how a command ends whose restore has: with nothing, or with what is wrong.

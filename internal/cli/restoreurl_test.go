@@ -17,7 +17,7 @@ import (
 // shelf serves archives: ranged below /ranged/, without a length below /endless/, and breaking off once in the middle
 // below /broken/.
 func shelf(files map[string][]byte) http.Handler {
-	var broke atomic.Bool
+	var broke, busy atomic.Bool
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		how, name, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		data, ok := files[name]
@@ -30,6 +30,8 @@ func shelf(files map[string][]byte) http.Handler {
 		case how == "endless":
 			w.(http.Flusher).Flush()
 			_, _ = w.Write(data)
+		case how == "busy" && !busy.Swap(true):
+			w.WriteHeader(http.StatusServiceUnavailable)
 		case how == "broken" && !broke.Swap(true):
 			w.Header().Set("ETag", `"one"`)
 			w.Header().Set("Accept-Ranges", "bytes")
@@ -116,6 +118,11 @@ func TestRestoreURL(t *testing.T) {
 
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
 	p.write("roots.pem", string(certificate))
+	asked := p.inside("restore", plain.URL+"/busy/photos.zip"+secretQuery, "--to", "dir:"+p.path("busy"), "-q").exits(0).
+		says("lifeboat: warning: ", "it is asked again for a while")
+	if strings.Contains(asked.err, "hunter2") {
+		t.Error(asked.err)
+	}
 	p.run("restore", secure.URL+"/ranged/photos.zip", "--to", "dir:untrusted", "-q").complains(12, "not allowed, or nothing answers there as it should")
 	p.env = append(p.env, "SSL_CERT_FILE="+p.path("roots.pem"))
 	p.run("restore", secure.URL+"/ranged/photos.zip", "--to", "dir:secure", "-q").exits(0)

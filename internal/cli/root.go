@@ -67,7 +67,15 @@ func (c *cli) main(args []string) int {
 	if err == nil {
 		return 0
 	}
-	return c.fail(err)
+	return c.fail(stopped(ctx, err))
+}
+
+// stopped says of an error that comes of a signal, and that nobody below has put into words, what it is.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() == nil || failure.KindOf(err) != failure.Canceled || failure.HintOf(err) != "" {
+		return err
+	}
+	return failure.New(failure.Canceled, "stopped by a person or the system").WithHint("run the same command again")
 }
 
 func (c *cli) root() *cobra.Command {

@@ -289,20 +289,15 @@ func (r *runner) conclude(ctx context.Context, run events.Run, outcome machine.O
 		return catalog.Record{}, errors.Join(failure.New(failure.Canceled, "stopped: backup %s is not complete", run.ID).
 			WithHint("the same command goes on where it stopped"), err)
 	}
-	kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
+	failed := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
 	if !outcome.Caught {
 		r.reporter.Fail()
-		why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
-		if err := r.steps.End(after, run, backup.Failed, why); err != nil {
+		if err := r.steps.End(after, run, backup.Failed, catalog.FailureOf(failed)); err != nil {
 			return catalog.Record{}, err
 		}
 		if err := r.steps.Tell(after, run); err != nil {
 			r.session.logNotTold(err)
 		}
-	}
-	failed := failure.New(kind, "%s", message)
-	if hint != "" {
-		return catalog.Record{}, failed.WithHint("%s", hint)
 	}
 	return catalog.Record{}, failed
 }

@@ -35,6 +35,7 @@ type session struct {
 	stack   *stack        // nil: runs are this machine's
 	log     *slog.Logger
 	there   bool   // the vault must exist
+	made    bool   // the vault was made just now
 	learn   bool   // the vault was made just now, on a store that is not AWS
 	anew    bool   // the vault was made just now, though this machine has the keys of others
 	folder  string // that goes with the session; "" for a vault that stays
@@ -78,7 +79,7 @@ func (c *cli) openWith(ctx context.Context, cfg *config.Config) (*session, error
 
 func (s *session) noVault() error {
 	return failure.New(failure.NotFound, "there is no vault at %s yet", s.config.Vault).
-		WithHint("is vault: right in %s, and is its disk mounted? The first `lifeboat backup SOURCE` makes a vault", s.config.File)
+		WithHint("is vault: right in %s, and is its disk mounted? The first `lifeboat backup SOURCE` makes a vault, and so does `lifeboat doctor`", s.config.File)
 }
 
 func (c *cli) enter(ctx context.Context, s *session) (*session, error) {
@@ -198,7 +199,7 @@ func (s *session) create(ctx context.Context) (vault.Description, error) {
 	if err != nil {
 		return vault.Description{}, err
 	}
-	s.anew = len(s.ring().All()) > 0
+	s.made, s.anew = true, len(s.ring().All()) > 0
 	s.learn = s.config.Vault.Remote() && s.config.Vault.Bucket.Endpoint != ""
 	if err := s.ring().Store(key); err != nil {
 		return vault.Description{}, err

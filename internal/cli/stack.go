@@ -115,7 +115,7 @@ func (c *cli) enterStack(ctx context.Context, client *s3.Client, st *stack) (*se
 	if err != nil {
 		return nil, err
 	}
-	s := &session{config: cfg, log: c.log, there: true, stack: st, vault: vault.New(client, st.VaultBucket, nil)}
+	s := &session{config: cfg, log: c.log, there: true, stack: st, vault: remote.Vault(client, st.VaultBucket, st.Account)}
 	s.catalog = catalog.New(s.vault)
 	s.about, err = s.vault.Describe(ctx)
 	if err != nil && failure.KindOf(err) != failure.NotFound {

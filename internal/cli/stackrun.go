@@ -127,17 +127,7 @@ func (s *session) backedUpThere(ctx context.Context, run events.Run, outcome rem
 	if outcome.Succeeded || err == nil && record.Status.Good() { // what came after the proof does not make a backup worse
 		return record, err
 	}
-	return record, failed(outcome)
-}
-
-// failed is why an execution failed.
-func failed(outcome remote.Outcome) error {
-	kind, message, hint := step.Reason(outcome.Error)
-	failed := failure.New(kind, "%s", message)
-	if hint != "" {
-		return failed.WithHint("%s", hint)
-	}
-	return failed
+	return record, step.Reason(outcome.Error)
 }
 
 // restoreOnStack starts a restore in the stack and follows it to its end.
@@ -163,7 +153,7 @@ func (c *cli) restoreOnStack(ctx context.Context, restore events.Restore) error 
 	if err != nil {
 		return err
 	}
-	record, err := c.followThere(ctx, s, restore.ID, execution, earlier.Attempt)
+	record, err := c.followThere(ctx, s, restore, execution, earlier.Attempt)
 	if err != nil {
 		c.sayFailed(record)
 		return advised(err)
@@ -196,12 +186,16 @@ func (c *cli) prepareThere(ctx context.Context, s *session, restore events.Resto
 	if err != nil {
 		return restore, err
 	}
+	if err := c.choose(ctx, s, &restore); err != nil {
+		return restore, err
+	}
 	steps := &replay.Steps{Vault: s.vault, Targets: &setup.Targets{Config: s.config}, Fetch: from, Now: time.Now, Log: c.log, Version: Version, Holder: holder()}
 	return steps.Prepare(ctx, restore)
 }
 
 // followThere shows each step of a restore as it ends, and returns its record at the end.
-func (c *cli) followThere(ctx context.Context, s *session, id backup.RestoreID, execution string, attempt int) (catalog.Restore, error) {
+func (c *cli) followThere(ctx context.Context, s *session, restore events.Restore, execution string, attempt int) (catalog.Restore, error) {
+	id := restore.ID
 	reporter := c.reporter()
 	defer reporter.Done()
 	reporter.Note(fmt.Sprintf("restore %s was started in the stack %s", id, s.stack.name))
@@ -216,7 +210,7 @@ func (c *cli) followThere(ctx context.Context, s *session, id backup.RestoreID, 
 	if err != nil {
 		return catalog.Restore{}, goesOn(err, "restore "+string(id), fmt.Sprintf("lifeboat restores %s --follow", id))
 	}
-	return s.restoredThere(ctx, id, outcome)
+	return s.restoredThere(ctx, restore, outcome)
 }
 
 // stepsOf shows the steps of one attempt.
@@ -234,21 +228,20 @@ func (s *stepsOf) show(record catalog.Restore) {
 	}
 }
 
-func (s *session) restoredThere(ctx context.Context, id backup.RestoreID, outcome remote.Outcome) (catalog.Restore, error) {
+func (s *session) restoredThere(ctx context.Context, restore events.Restore, outcome remote.Outcome) (catalog.Restore, error) {
 	var output struct {
 		State struct {
 			Answer string `json:"answer"`
 		} `json:"state"`
 	}
 	if outcome.Succeeded && json.Unmarshal(outcome.Output, &output) == nil && output.State.Answer == "skip" {
-		return catalog.Restore{}, failure.New(failure.Conflict, "another restore works on this target").
-			WithHint("wait for it: `lifeboat restores` says how far it is")
+		return catalog.Restore{}, s.busy(ctx, &setup.Targets{Config: s.config}, restore.To)
 	}
-	record, err := s.catalog.Restore(ctx, id)
+	record, err := s.catalog.Restore(ctx, restore.ID)
 	if outcome.Succeeded {
 		return record, err
 	}
-	return record, failed(outcome)
+	return record, step.Reason(outcome.Error)
 }
 
 // follow waits for the end of a backup that is under way, and shows it then.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,8 @@ func (c *cli) statusCommand() *cobra.Command {
 		Long: `Show, for every source of the configuration, the run that works on it, the last good backup, the last one
 of which every byte was read again, and the last one that a drill has restored and compared. A source
 without a good backup for longer than --overdue is called overdue. The command ends with 3 where a source is overdue or suspicious, or where
-"verify" has found a backup of it damaged: one of any age and scope, until it verifies or is deleted.`,
+"verify" or a restore has found a backup of it damaged, or the record of one cannot be read: one of any age and scope, until it
+verifies or is deleted.`,
 		Args: args(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.Context(), overdue) },
 	}
@@ -50,6 +52,8 @@ type sourceStatus struct {
 	Accept      backup.ID   `json:"accept,omitempty"` // the suspicious backup that waits for a word
 	Overdue     bool        `json:"overdue"`
 	Damaged     []backup.ID `json:"damaged,omitempty"` // backups that a verification found damaged, oldest first
+	// Unreadable are backups whose records cannot be read: any of them may be the last one.
+	Unreadable []backup.ID `json:"unreadable,omitempty"`
 
 	lastStarted time.Time
 }
@@ -65,13 +69,20 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		fmt.Fprintln(table, "SOURCE\tRUNNING\tLAST RUN\tLAST GOOD\tLAST PROVEN\tLAST DRILLED\t")
 	}
 	late := 0
+	var reasons []string
 	for _, source := range s.config.Sources {
 		st, err := s.status(ctx, source.Name, time.Now(), overdue)
 		if err != nil {
 			return err
 		}
-		if st.Overdue || st.Suspicious || len(st.Damaged) > 0 {
+		why := st.reasons(overdue)
+		if len(why) > 0 {
 			late++
+		}
+		for _, reason := range why {
+			if !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
+			}
 		}
 		c.message(st)
 		if !c.json {
@@ -83,7 +94,7 @@ func (c *cli) status(ctx context.Context, overdue time.Duration) error {
 		return err
 	}
 	if late > 0 {
-		return partial{fmt.Sprintf("%d of %d sources need a look: overdue (no good backup within %s), suspicious or damaged", late, len(s.config.Sources), plain.Duration(overdue))}
+		return partial{fmt.Sprintf("%d of %d sources need a look: %s", late, len(s.config.Sources), strings.Join(reasons, ", "))}
 	}
 	return nil
 }
@@ -96,21 +107,47 @@ func (st *sourceStatus) lastWord() string {
 	return string(st.LastStatus)
 }
 
+// reasons says why somebody should look at the source.
+func (st *sourceStatus) reasons(overdue time.Duration) []string {
+	var why []string
+	if st.Overdue {
+		why = append(why, fmt.Sprintf("overdue (no good backup within %s)", plain.Duration(overdue)))
+	}
+	if st.Suspicious {
+		why = append(why, "suspicious")
+	}
+	if len(st.Damaged) > 0 {
+		why = append(why, "damaged")
+	}
+	if len(st.Unreadable) > 0 {
+		why = append(why, "a record that cannot be read")
+	}
+	return why
+}
+
 func warningWords(st sourceStatus) string {
 	var words []string
 	if st.Overdue {
 		words = append(words, "OVERDUE")
 	}
-	if n := len(st.Damaged); n > 0 {
-		words = append(words, "DAMAGED: "+string(st.Damaged[n-1]))
-		if n > 1 {
-			words[len(words)-1] += fmt.Sprintf(" and %d more", n-1)
-		}
-	}
+	words = append(words, newest("DAMAGED", st.Damaged)...)
+	words = append(words, newest("RECORD UNREADABLE", st.Unreadable)...)
 	if st.Suspicious {
 		words = append(words, fmt.Sprintf("suspicious: lifeboat accept %s", st.Accept))
 	}
 	return strings.Join(words, ", ")
+}
+
+// newest names the last of some backups, and says how many there are.
+func newest(word string, ids []backup.ID) []string {
+	switch n := len(ids); n {
+	case 0:
+		return nil
+	case 1:
+		return []string{fmt.Sprintf("%s: %s", word, ids[0])}
+	default:
+		return []string{fmt.Sprintf("%s: %s and %d more", word, ids[n-1], n-1)}
+	}
 }
 
 func ago(t time.Time) string {
@@ -123,11 +160,14 @@ func ago(t time.Time) string {
 func (s *session) status(ctx context.Context, source backup.Source, now time.Time, overdue time.Duration) (sourceStatus, error) {
 	st := sourceStatus{Type: "status", Source: source}
 	for r, err := range s.catalog.All(ctx, source) {
-		if err != nil && failure.KindOf(err) != failure.Corrupt {
-			return st, err
-		}
-		if err == nil {
+		switch {
+		case err == nil:
 			st.add(r)
+		case failure.KindOf(err) == failure.Corrupt && catalog.Stray(r.ID): // `doctor` names it
+		case failure.KindOf(err) == failure.Corrupt:
+			st.Unreadable = append(st.Unreadable, r.ID)
+		default:
+			return st, err
 		}
 	}
 	lease, held, err := s.catalog.Holder(ctx, source)

@@ -36,13 +36,16 @@ A ZIP of another program has no signature: its structure, its names and the chec
 are checked, and everything that speaks against it is listed. One that is known as an application's, and is
 odd as one of these, ends with 3.
 
-A backup that is found damaged is marked in its record: "latest" passes it over, "status" ends with 3.
+A backup that is found damaged, by this or by a restore of it, is marked in its record: "latest" passes it
+over, "status" ends with 3.
 The mark goes when all of it matches: after "verify", after "verify --deep" where the archive is not what
 was damaged, and after "archive" where it was.
 
 ` + latestRule + `
 
-Exit codes: 0 everything matches, 3 a ZIP of another program has problems, 13 something does not match, 16 a ZIP that lifeboat cannot read.`,
+Exit codes: 0 everything matches; 3 a ZIP of another program has problems; 13 something does not match, or the file is cut
+off, hostile or no ZIP; 16 a ZIP that may be sound and that lifeboat does not read (encrypted, in several parts, another
+compression), or that holds nothing.`,
 		Example: "  lifeboat verify latest\n  lifeboat verify photos.zip",
 		Args: func(cmd *cobra.Command, given []string) error {
 			if deep {
@@ -83,7 +86,7 @@ func (c *cli) verifyFile(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return c.sayVerdict(name, report, c.fileSigner(image))
+	return c.verdict(name, report, c.fileSigner(image), "restore from another backup or another copy of this one, and make a new backup")
 }
 
 // unreadable reports an archive that is so damaged that nothing of it can be checked.
@@ -122,19 +125,20 @@ func (c *cli) verifyBackup(ctx context.Context, arg string) error {
 	case !report.OK:
 		err = s.damaged(ctx, record, report)
 	case report.Signature == manifest.Authenticated:
-		err = s.proven(ctx, record, backup.ReRead)
+		err = s.reread(ctx, record)
 	}
 	if err != nil {
 		return err
 	}
-	return c.verdict(string(record.ID), report)
+	return c.verdict(string(record.ID), report, "",
+		fmt.Sprintf("restore from another backup, or this one from its archive where that is whole; `lifeboat backup %s --rehash` makes a new one that needs none of these packs", record.Source))
 }
 
-// proven writes into the record what a verification has shown.
-func (s *session) proven(ctx context.Context, record catalog.Record, proof backup.Proof) error {
+// reread writes into the record that every byte was read again, and matches.
+func (s *session) reread(ctx context.Context, record catalog.Record) error {
 	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
-		if proof.Better(r.Proof) {
-			r.Proof = proof
+		if backup.ReRead.Better(r.Proof) {
+			r.Proof = backup.ReRead
 		}
 		r.Proven, r.Damage, r.DamageOf = time.Now().UTC(), "", ""
 		return nil
@@ -151,17 +155,29 @@ func (s *session) damaged(ctx context.Context, record catalog.Record, report ver
 	case report.Total:
 		of = catalog.DamagedArchive
 	}
-	return s.mark(ctx, record, report.Total, of)
+	return s.mark(ctx, record, count(report.Total, "problem"), of)
 }
 
 // mark writes into the record that it is damaged, so that nobody counts on the backup.
-func (s *session) mark(ctx context.Context, record catalog.Record, problems int, of string) error {
+func (s *session) mark(ctx context.Context, record catalog.Record, what, of string) error {
 	_, err := s.catalog.Update(ctx, record.Source, record.ID, func(r *catalog.Record) error {
-		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%s found on %s", count(problems, "problem"), time.Now().UTC().Format(time.RFC3339))
+		r.Proof, r.Damage = backup.Unproven, fmt.Sprintf("%s found on %s", what, time.Now().UTC().Format(time.RFC3339))
 		r.DamageOf = of
 		return nil
 	})
 	return err
+}
+
+// markInstead marks the backup whose archive was restored in the place of its packs, unless it was found whole since.
+func (s *session) markInstead(ctx context.Context, restored catalog.Restore) error {
+	if !instead(restored) {
+		return nil
+	}
+	record, err := s.catalog.Record(ctx, restored.From.Source, restored.From.Backup)
+	if err != nil || record.Damage != "" || record.Proven.After(restored.Finished) {
+		return err
+	}
+	return s.mark(ctx, record, "damaged packs", catalog.DamagedPacks)
 }
 
 // verifyMessage is the last line of `verify` for robots. Its fields are fixed.
@@ -176,9 +192,9 @@ type verifyMessage struct {
 	Volumes   int       `json:"volumes,omitzero"` // of that archive
 }
 
-func (c *cli) verdict(name string, r verify.Report) error { return c.sayVerdict(name, r, "") }
-
-func (c *cli) sayVerdict(name string, r verify.Report, by string) error {
+// verdict says what a verification has found; by is the signer where that is not the vault that the backup lies in, and
+// hint is what to do about damage that is not of an archive in the vault.
+func (c *cli) verdict(name string, r verify.Report, by, hint string) error {
 	signature := string(r.Signature)
 	if signature == "" {
 		signature = "invalid"
@@ -200,7 +216,7 @@ func (c *cli) sayVerdict(name string, r verify.Report, by string) error {
 		if r.OfArchive == r.Total {
 			return err.WithHint("its packs are sound: `lifeboat archive %s` makes the archive again", name)
 		}
-		return err.WithHint("restore from another backup or another copy of this one, and make a new backup")
+		return err.WithHint("%s", hint)
 	}
 	c.say("%s: every byte matches: %s, %s; %s", name, countOf(r.Entries, "entry", "entries"), plain.Size(r.Bytes), signatureWords(r, by))
 	if r.Header.Volume != nil {

@@ -65,7 +65,7 @@ func (c *cli) verifyDeep(ctx context.Context, given []string) error {
 	}
 	if !total.OK {
 		return failure.New(failure.Corrupt, "%d %s in %d packs", len(problems), plural(len(problems), "problem"), total.Packs).
-			WithHint("`lifeboat backup SOURCE --rehash` packs everything anew; the backups named cannot be restored as a whole")
+			WithHint("`lifeboat backup SOURCE --rehash` packs everything anew; a backup that is named can be restored as a whole only from its archive")
 	}
 	c.say("every byte matches: %s packs of %d %s, %s in %s objects of the store", plain.Number(int64(total.Packs)), total.Backups, plural(total.Backups, "backup"),
 		plain.Size(total.Bytes), plain.Number(int64(total.Objects)))
@@ -135,7 +135,7 @@ func (c *cli) weighDeep(ctx context.Context, s *session, records []catalog.Recor
 			if record.Damage != "" && record.DamageOf != catalog.DamagedPacks {
 				of = ""
 			}
-			if err := s.mark(ctx, record, n, of); err != nil {
+			if err := s.mark(ctx, record, count(n, "problem"), of); err != nil {
 				return err
 			}
 		case record.Damage != "" && len(report.Problems) == 0:
@@ -161,5 +161,5 @@ func (c *cli) sound(ctx context.Context, s *session, record catalog.Record) erro
 		c.warn("backup %s stays marked as damaged: it is not signed with the key of this vault", record.ID)
 		return nil
 	}
-	return s.proven(ctx, record, backup.ReRead)
+	return s.reread(ctx, record)
 }

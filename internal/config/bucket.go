@@ -77,12 +77,15 @@ func (r *reader) external(v value) secret.Reference {
 
 func (r *reader) owner(v value) string {
 	text := r.text(v)
-	if text != "" && !accountID.MatchString(text) {
+	if text != "" && !IsAccount(text) {
 		r.problem(v, "must be the 12 digits of an AWS account, such as \"111122223333\"")
 		return ""
 	}
 	return text
 }
+
+// IsAccount reports whether a text is the 12 digits of an AWS account.
+func IsAccount(text string) bool { return accountID.MatchString(text) }
 
 // ofAWS reports whether an endpoint is one of S3 itself.
 func ofAWS(endpoint string) bool {

@@ -50,7 +50,7 @@ const lengthPattern = `^[1-9][0-9]*[mhd]$`
 var deployShape = keyedShape("the stack on AWS: infra/README.md",
 	textShape("stack", "the stack's name; lifeboat"),
 	key{"sources", byNameShape("when each source is backed up", append(scheduled[:len(scheduled):len(scheduled)],
-		key{"overdue", shape{says: "after how long without a good backup it is overdue: 8d", pattern: lengthPattern}},
+		key{"overdue", shape{says: "after how long without a good backup it is overdue: 8d, or off; what lies between two runs, the window, and four hours to a day", pattern: `^([1-9][0-9]*[mhd]|off)$`}},
 		textShape("kms-key", "ARN of the key of its bucket"))...)},
 	key{"targets", byNameShape("what the stack must know of targets", textShape("kms-key", "ARN of the key of its bucket"))},
 	key{"drills", byNameShape("restores that prove backups", append(scheduled[:len(scheduled):len(scheduled)],

@@ -31,7 +31,7 @@ const (
 
 // Finding is the outcome of one check.
 type Finding struct {
-	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "target", "vault", "key", "store", "mail", "clock", "leftovers"
+	Check   string       `json:"check"`   // what was looked at: "config", "source", "datasource", "target", "vault", "key", "records", "store", "mail", "clock", "leftovers"
 	Subject string       `json:"subject"` // which one
 	Level   Level        `json:"level"`
 	Message string       `json:"message"`

@@ -11,6 +11,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 )
 
@@ -21,6 +22,7 @@ func examineVault(ctx context.Context, p Patient, report func(Finding)) {
 		report(checked(ctx, "key", name, func(context.Context) (string, error) { return p.Signer() }))
 	}
 	report(clock(ctx, p))
+	records(ctx, p.Vault, report)
 	for _, f := range leftovers(ctx, p) {
 		report(f)
 	}
@@ -51,6 +53,60 @@ func writeAndRead(ctx context.Context, v *vault.Vault) (string, error) {
 		return "", err
 	}
 	return "written, read and deleted; conditional writes are honoured", v.Delete(ctx, key)
+}
+
+// maxRecords is of how many records that cannot be read there is a finding each.
+const maxRecords = 10
+
+// records looks whether the record of every backup can be read: of one that cannot be, nobody knows what it is, and
+// nothing of its source goes. It stops where it is the store that fails, and not a record.
+func records(ctx context.Context, v *vault.Vault, report func(Finding)) {
+	readable, broken := 0, 0
+	for r, err := range catalog.New(v).All(ctx, "") {
+		switch {
+		case err == nil:
+			readable++
+		case r.ID == "": // of the listing
+			report(trouble("records", "", err))
+			return
+		case !failure.Damage(err) && failure.KindOf(err) != failure.Invalid:
+			report(trouble("records", "", fmt.Errorf("%w; the records behind it were not looked at", err)))
+			return
+		case catalog.Stray(r.ID):
+			report(stray(r))
+		default:
+			if broken++; broken <= maxRecords {
+				report(unreadable(r, err))
+			}
+		}
+	}
+	switch {
+	case broken > maxRecords:
+		report(Finding{
+			Check: "records", Level: Trouble, Kind: failure.Corrupt, Message: plain.Count(int64(broken-maxRecords), "more record") + " of backups cannot be read",
+			Hint: "`lifeboat list` names them",
+		})
+	case broken == 0:
+		report(Finding{Check: "records", Level: OK, Message: plain.Count(int64(readable), "record") + " of backups can be read"})
+	}
+}
+
+// unreadable is about a record that cannot be read.
+func unreadable(r catalog.Record, err error) Finding {
+	f := trouble("records", fmt.Sprintf("%s/%s", r.Source, r.ID), err)
+	if f.Hint == "" {
+		f.Hint = fmt.Sprintf("bring %s back from a copy of the vault, or `lifeboat delete %s`; `lifeboat restore FILE.zip` takes its archive, archives/%s/%s.zip, without it",
+			vault.Record(r.Source, r.ID), r.ID, r.Source, r.ID)
+	}
+	return f
+}
+
+// stray is about what lies among the records and is none.
+func stray(r catalog.Record) Finding {
+	return Finding{
+		Check: "records", Subject: fmt.Sprintf("%s/%s", r.Source, r.ID), Level: Warning, Message: "it bears the name of no backup: lifeboat did not write it",
+		Hint: fmt.Sprintf("move %s out of the vault: while it is there, no pack of the source is freed", vault.Record(r.Source, r.ID)),
+	}
 }
 
 // maxSkew is how far two clocks may differ: signatures of requests bear 15 minutes.

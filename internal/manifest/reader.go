@@ -133,10 +133,11 @@ func (m *Reader) line() ([]byte, error) {
 	}
 }
 
-// unreadable is Corrupt unless the trouble lies with the store or with who no longer wants to know.
+// unreadable is Corrupt where an error says that the bytes are wrong or end too early, and of its own kind where they could
+// not be read.
 func unreadable(err error) error {
 	kind := failure.KindOf(err)
-	if kind == failure.Internal {
+	if kind == failure.Internal && failure.Damage(err) {
 		kind = failure.Corrupt
 	}
 	if err == io.EOF {

@@ -6,6 +6,7 @@ import (
 	"lifeboat/events"
 	"lifeboat/internal/app/files"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/vault"
 )
 
 // What events.Replayed.Next says.
@@ -47,7 +48,7 @@ func (s *Steps) apply(ctx context.Context, r events.Restore) (events.Replayed, d
 // reopen opens again what the check has proven.
 func (s *Steps) reopen(ctx context.Context, r events.Restore) (*subject, Place, *files.Globs, error) {
 	var plan planFile
-	if _, err := s.Vault.GetJSON(ctx, workKey(r.ID, "plan/plan.json"), &plan); err != nil {
+	if _, err := s.Vault.GetJSON(ctx, vault.RestoreWork(r.ID, "plan/plan.json"), &plan); err != nil {
 		return nil, Place{}, nil, err
 	}
 	only, err := files.ParseGlobs(r.Only)

@@ -50,8 +50,7 @@ func (s *Steps) begin(ctx context.Context, r events.Restore) (events.RestoreBega
 	if err := s.record(ctx, r, origin, target); err != nil {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 		defer cancel()
-		why := catalog.Failure{Kind: failure.KindOf(err).String(), Message: err.Error(), Hint: failure.HintOf(err)}
-		return events.RestoreBegan{}, errors.Join(err, s.End(after, r, backup.Failed, why))
+		return events.RestoreBegan{}, errors.Join(err, s.End(after, r, backup.Failed, catalog.FailureOf(err)))
 	}
 	if r.From.URL != "" { // it is a secret: the states that follow need not hold it
 		if err := (notes{s.Vault, r.ID}).Put(ctx, noteURL, r.From.URL); err != nil {
@@ -104,13 +103,19 @@ func (s *Steps) closeLost(ctx context.Context, r events.Restore, target string) 
 			}
 		}
 		s.abandon(ctx, events.Restore{ID: lost.ID, To: r.To, Wishes: app.Wishes{Documents: true, Objects: true}}) // into the same target
-		if err := errors.Join(s.clear(ctx, lost.ID), s.thrown(ctx, lost)); err != nil {
+		sum := s.soFar(ctx, lost.ID)
+		err = s.clear(ctx, lost.ID)
+		if thrownAway(lost) {
+			err = errors.Join(err, s.empty(ctx, lost.ID))
+		}
+		if err != nil {
 			return err
 		}
 		_, err = s.update(ctx, lost.ID, func(record *catalog.Restore) {
 			if record.Status == backup.InProgress {
 				record.Status, record.Finished = backup.Failed, s.Now().UTC()
 				record.Failure = &catalog.Failure{Kind: "lost", Message: "the restore ended without a word: its process was killed, or the machine went down", Hint: "run the same command again: it goes on with what is missing"}
+				notePut(record, sum)
 			}
 		})
 		if err != nil {
@@ -260,6 +265,9 @@ func (s *Steps) origin(ctx context.Context, r *events.Restore) (catalog.Origin, 
 			WithHint("`lifeboat list` shows the others")
 	}
 	r.From.Backup = string(found.Source) + ":" + string(found.ID)
+	if over := found.Over(); len(over) > 0 {
+		r.Passed = over
+	}
 	return catalog.Origin{Source: found.Source, Backup: found.ID, Digest: found.Manifest.SHA256}, nil
 }
 
@@ -282,9 +290,14 @@ func (s *Steps) elsewhere(ctx context.Context, r events.Restore) (bool, error) {
 	if err != nil {
 		return false, nil // nobody can be at it
 	}
-	lease, there, err := s.catalog().Holder(ctx, name)
-	live := there && s.Now().Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
+	lease, live, err := s.holder(ctx, name)
 	return live && lease.Run != s.lease(r).Run && strings.HasPrefix(string(lease.Run), string(r.ID)+" "), err
+}
+
+// holder returns the lease of a target, and whether somebody lives who holds it.
+func (s *Steps) holder(ctx context.Context, name backup.Source) (lease catalog.Lease, live bool, err error) {
+	lease, there, err := s.catalog().Holder(ctx, name)
+	return lease, there && s.Now().Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease)), err
 }
 
 // free gives the target back.
@@ -298,23 +311,22 @@ func (s *Steps) free(ctx context.Context, r events.Restore) error {
 
 // clear removes what an earlier attempt planned and put; what the target remembers of it stays.
 func (s *Steps) clear(ctx context.Context, id backup.RestoreID) error {
-	for _, folder := range []string{"plan/", "check/", "put/", "putting/", "results/"} {
-		if err := s.Vault.DeleteAll(ctx, workKey(id, folder)); err != nil {
+	for _, folder := range []string{"plan/", "check/", "put/", "putting/", "fell/", "results/"} {
+		if err := s.Vault.DeleteAll(ctx, vault.RestoreWork(id, folder)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// live reports whether a drill runs into a target that is made for it: in functions each holds a lease of its own, on
+// live reports whether a drill runs into a target that is made for it, and is under way: in functions each holds a lease of its own, on
 // machines one at a time holds that of all.
 func (s *Steps) live(ctx context.Context, record catalog.Restore) (bool, error) {
-	if !record.Drill || record.Target != drillTarget {
+	if !thrownAway(record) {
 		return false, nil
 	}
 	for _, name := range []string{drillLease(record.ID), drillTarget} {
-		lease, there, err := s.catalog().Holder(ctx, catalog.TargetLease(name))
-		alive := there && s.Now().Before(lease.Expires) && (s.Stale == nil || !s.Stale(lease))
+		lease, alive, err := s.holder(ctx, catalog.TargetLease(name))
 		if err != nil || alive && lease.Restore() == record.ID {
 			return true, err
 		}
@@ -322,20 +334,15 @@ func (s *Steps) live(ctx context.Context, record catalog.Restore) (bool, error) 
 	return false, nil
 }
 
-// thrown is throwAway for a drill that was lost, wherever it ran.
-func (s *Steps) thrown(ctx context.Context, lost catalog.Restore) error {
-	if !lost.Drill || lost.Target != drillTarget {
-		return nil
-	}
-	return s.empty(ctx, lost.ID)
-}
+// thrownAway reports whether a restore is a drill into a target that was made for it, wherever it ran.
+func thrownAway(record catalog.Restore) bool { return record.Drill && record.Target == drillTarget }
 
 // throwAway removes what a drill in the functions of AWS has restored.
-func (s *Steps) throwAway(ctx context.Context, id backup.RestoreID, drill bool) error {
-	if !drill || s.Local {
+func (s *Steps) throwAway(ctx context.Context, r events.Restore) error {
+	if !s.inVault(r.To) {
 		return nil
 	}
-	return s.empty(ctx, id)
+	return s.empty(ctx, r.ID)
 }
 
 func (s *Steps) empty(ctx context.Context, id backup.RestoreID) error {

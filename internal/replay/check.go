@@ -18,7 +18,7 @@ import (
 
 // check proves what is restored, asks the target what a replay would do, and plans the work. Nothing is written to the
 // target before it has ended well. What does not fit into one call goes on in the next one: see proof.go.
-func (s *Steps) check(ctx context.Context, r events.Restore, _ *events.Checked) (events.Checked, done, error) {
+func (s *Steps) check(ctx context.Context, r events.Restore) (events.Checked, done, error) {
 	if record, over, err := s.ended(ctx, r); err != nil {
 		return events.Checked{}, done{}, err
 	} else if over {
@@ -75,7 +75,10 @@ func (s *Steps) prepared(ctx context.Context, r events.Restore, known *proof) (e
 	}
 	p := &planner{steps: s, restore: r, subject: b, place: place, only: only, file: planFile{Use: use, Kind: b.about.Kind}, signature: signature, proof: known}
 	defer p.end()
-	undo, err := s.ready(ctx, r, place) // what it refuses is said now, not after an hour of checking
+	if err := s.nameFree(ctx, r); err != nil { // what is refused is said now, not after an hour of checking
+		return events.Checked{}, done{}, err
+	}
+	undo, err := s.ready(ctx, r, place)
 	if err != nil {
 		return events.Checked{}, done{}, err
 	}
@@ -153,6 +156,7 @@ var checkWords = map[string]string{CheckFull: "every byte matches", CheckStored:
 const (
 	NoteArchive   = "archive"   // the archive was restored instead of the packs
 	NoteSignature = "signature" // nobody whose key is known signed it
+	NotePassed    = "passed"    // "latest" might have meant this backup
 )
 
 // checked writes into the record what the check has shown. A dry run ends with it.
@@ -206,6 +210,13 @@ func (s *Steps) reread(ctx context.Context, r events.Restore, record catalog.Res
 func (p *planner) findings() []app.Finding {
 	var all []app.Finding
 	b := p.subject
+	for _, over := range p.restore.Passed {
+		severity, may := app.Note, ""
+		if over.Unreadable() && p.restore.To.Drill { // it proves the newest backup, or it says that it may not have
+			severity, may = app.Problem, ", and it may be the newest"
+		}
+		all = append(all, app.Finding{Severity: severity, Kind: NotePassed, Item: string(over.Backup), Message: fmt.Sprintf("%s%s: %s is restored in its place", over.Why, may, b.id)})
+	}
 	if p.file.Use == fromArchive {
 		all = append(all, app.Finding{Severity: app.Note, Kind: NoteArchive, Item: string(b.record.ID), Message: "packs of this backup are damaged; its archive in the vault is whole and is restored instead"})
 	}

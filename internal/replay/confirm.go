@@ -96,11 +96,7 @@ func (s *Steps) close(ctx context.Context, r events.Restore, sum restore.Result,
 		if record.Status != backup.InProgress {
 			return // an earlier call has closed it
 		}
-		left := record.Put.LeftOut
-		record.Put = catalog.Put{
-			Written: sum.Written, Existing: sum.Existing, LeftOut: left, Bytes: sum.Bytes,
-			Spliced: sum.Spliced, SplicedBytes: sum.SplicedBytes, Streams: sum.Streams,
-		}
+		record.Put = putOf(sum, record.Put.LeftOut)
 		for _, f := range sum.Problems {
 			record.Add(f)
 		}
@@ -115,6 +111,13 @@ func (s *Steps) close(ctx context.Context, r events.Restore, sum restore.Result,
 		}
 		record.Status, record.Finished = end(*record), s.Now().UTC()
 	})
+}
+
+func putOf(sum restore.Result, left int) catalog.Put {
+	return catalog.Put{
+		Written: sum.Written, Folders: sum.Folders, Existing: sum.Existing, LeftOut: left, Bytes: sum.Bytes,
+		Spliced: sum.Spliced, SplicedBytes: sum.SplicedBytes, Streams: sum.Streams,
+	}
 }
 
 // hasFinding reports whether the forecast has said the same of the same thing.
@@ -177,7 +180,11 @@ func (s *Steps) tidy(ctx context.Context, r events.Restore) error {
 		return err
 	}
 	if r.To.ThrowAway() || r.DryRun { // there is nothing to remember
-		return errors.Join(s.throwAway(ctx, r.ID, r.To.ThrowAway() && !r.DryRun), s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
+		var err error
+		if !r.DryRun {
+			err = s.throwAway(ctx, r)
+		}
+		return errors.Join(err, s.Vault.DeleteAll(ctx, vault.RestoreFolder(r.ID)), s.forget(ctx, r))
 	}
 	return errors.Join(s.clear(ctx, r.ID), s.forget(ctx, r), s.forgetURL(ctx, r))
 }

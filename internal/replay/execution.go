@@ -78,11 +78,7 @@ func (s *Steps) unknow(ctx context.Context, r events.Restore) error {
 	if r.Execution == "" || s.Local {
 		return nil
 	}
-	err := s.Vault.Delete(ctx, executionKey(r.Execution))
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return nil
-	}
-	return err
+	return s.Vault.Delete(ctx, executionKey(r.Execution))
 }
 
 // forgetOld removes what was kept for executions that are over for long.

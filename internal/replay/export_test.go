@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"testing"
+	"time"
 
 	"lifeboat/events"
 )
@@ -16,7 +17,7 @@ func SmallBatches(t *testing.T, items int64) {
 
 // Checked does the step check and nothing around it.
 func (s *Steps) Checked(ctx context.Context, r events.Restore) error {
-	_, _, err := s.check(ctx, r, nil)
+	_, _, err := s.check(ctx, r)
 	return err
 }
 
@@ -35,4 +36,11 @@ func OneAtATime(t *testing.T) {
 	before := underWay
 	underWay = 1
 	t.Cleanup(func() { underWay = before })
+}
+
+// SumWithin has a restore that fails sum up what it has put in so long.
+func SumWithin(t *testing.T, d time.Duration) {
+	before := sumTime
+	sumTime = d
+	t.Cleanup(func() { sumTime = before })
 }

@@ -302,13 +302,17 @@ func TestFromVolumes(t *testing.T) {
 	}
 }
 
-// foreignZIP is an archive that no kind claims.
-func foreignZIP(t *testing.T, objects map[string]string) []byte {
+// foreignZIP is an archive that no kind claims. It compresses its files, but for those that are stored.
+func foreignZIP(t *testing.T, objects map[string]string, stored ...string) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)
 	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		f, err := z.Create(name)
+		method := zip.Deflate
+		if slices.Contains(stored, name) {
+			method = zip.Store
+		}
+		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: method})
 		if err == nil {
 			_, err = f.Write([]byte(objects[name]))
 		}

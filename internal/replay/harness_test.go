@@ -553,7 +553,8 @@ func (w *world) runIn(ctx context.Context, s *replay.Steps, r events.Restore) (e
 	case machine.Succeeded:
 		e.skipped = strings.Contains(string(e.outcome.Output), `"answer":"skip"`)
 	default:
-		e.kind, e.message, e.hint = step.Reason(&events.Error{Error: e.outcome.Error, Cause: e.outcome.Cause})
+		why := step.Reason(&events.Error{Error: e.outcome.Error, Cause: e.outcome.Cause})
+		e.kind, e.message, e.hint = why.Kind, why.Error(), why.Hint
 	}
 	e.record, err = catalog.New(w.Vault).Restore(after, r.ID)
 	if err != nil && failure.KindOf(err) != failure.NotFound {

@@ -59,6 +59,9 @@ func TestName(t *testing.T) {
 		t.Errorf("after success: %+v", held)
 	}
 	w.completed(w.run(r)) // its own
+	trial := r
+	trial.DryRun = true
+	w.completed(w.run(trial)) // of its own
 	other := r
 	other.Only = []string{"export.json"}
 	second := w.run(other)

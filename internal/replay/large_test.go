@@ -134,7 +134,7 @@ func (c lineCounter) Do(_ context.Context, u restore.Unit) error {
 // batches reads the list of a plan of many.
 func batches(t *testing.T, s *Steps, id backup.RestoreID) iter.Seq[events.Batch] {
 	t.Helper()
-	data, _, err := s.Vault.Get(t.Context(), workKey(id, "plan/batches.jsonl"))
+	data, _, err := s.Vault.Get(t.Context(), vault.RestoreWork(id, "plan/batches.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"lifeboat/internal/failure"
+	"lifeboat/internal/step"
 )
 
 // pauseMargin is how long before the deadline of a call its work ends: what was done is kept then. A call that has little
 // time gets most of it.
 const pauseMargin = 15 * time.Second
-
-// longestCall is the most time that a function has, with a margin: a deadline farther away is the workflow's, on one machine,
-// where nothing ends a call early.
-const longestCall = 20 * time.Minute
 
 // errPause is why the work of a call ends before its deadline.
 var errPause = errors.New("the time of this call is over")
@@ -28,14 +27,13 @@ func (s *Steps) limited(ctx context.Context) (context.Context, limit) {
 	if s.until != nil {
 		return s.until(ctx)
 	}
-	deadline, ok := ctx.Deadline()
-	if !ok || time.Until(deadline) > longestCall {
-		return ctx, limit{stop: func() {}}
+	working, stop, near := step.Limited(ctx, pauseMargin, errPause)
+	if !near {
+		return working, limit{stop: stop}
 	}
-	all := time.Until(deadline)
-	working, cancel := context.WithDeadlineCause(ctx, deadline.Add(-min(pauseMargin, all/4)), errPause)
-	half := time.Now().Add(all / 2)
-	return working, limit{late: func() bool { return time.Now().After(half) }, stop: cancel}
+	deadline, _ := ctx.Deadline()
+	half := time.Now().Add(time.Until(deadline) / 2)
+	return working, limit{late: func() bool { return time.Now().After(half) }, stop: stop}
 }
 
 // any reports whether there is a limit at all.
@@ -45,4 +43,10 @@ func (l limit) any() bool { return l.late != nil }
 // work has returned then means nothing.
 func (l limit) paused(ctx, working context.Context) bool {
 	return l.any() && working.Err() != nil && ctx.Err() == nil
+}
+
+// stuck is the error of a call that has not got on: the next one would not either.
+func stuck(what, piece string) error {
+	return failure.New(failure.Exhausted, "%s does not get on: the time of one call is too short for %s", what, piece).
+		WithHint("give the function more memory, which makes it faster, or run the restore with `lifeboat restore` on a machine, where nothing limits its time")
 }

@@ -111,7 +111,7 @@ func (s *Steps) sameContent(ctx context.Context, r events.Restore, b *subject) e
 		if _, err := (notes{s.Vault, r.ID}).Get(ctx, noteAddress, &address); err != nil {
 			return err
 		}
-		if err := s.Vault.DeleteAll(ctx, workKey(r.ID, "notes/")); err != nil {
+		if err := s.Vault.DeleteAll(ctx, vault.RestoreWork(r.ID, "notes/")); err != nil {
 			return err
 		}
 		if err := (notes{s.Vault, r.ID}).Put(ctx, noteAddress, address); err != nil {
@@ -126,11 +126,7 @@ func (s *Steps) forgetURL(ctx context.Context, r events.Restore) error {
 	if r.From.URL == "" {
 		return nil
 	}
-	err := s.Vault.Delete(ctx, notes{s.Vault, r.ID}.key(noteURL))
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return nil
-	}
-	return err
+	return s.Vault.Delete(ctx, notes{s.Vault, r.ID}.key(noteURL))
 }
 
 // forget removes what a URL gave.
@@ -138,9 +134,5 @@ func (s *Steps) forget(ctx context.Context, r events.Restore) error {
 	if r.From.URL == "" {
 		return nil
 	}
-	err := s.Vault.Delete(ctx, vault.Incoming(r.ID))
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return nil
-	}
-	return err
+	return s.Vault.Delete(ctx, vault.Incoming(r.ID))
 }

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 
 	"lifeboat/events"
@@ -39,13 +40,12 @@ func (s *Steps) tell(ctx context.Context, r events.Restore) error {
 // notify tells people how the restore ended, and writes into the record whom it told.
 func (s *Steps) notify(ctx context.Context, id backup.RestoreID) error {
 	record, err := s.catalog().Restore(ctx, id)
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil
-		}
+	switch {
+	case failure.KindOf(err) == failure.NotFound:
+		return nil
+	case err != nil:
 		return err
-	}
-	if record.Status == backup.InProgress || record.Status == backup.Canceled {
+	case record.Status == backup.InProgress, record.Status == backup.Canceled:
 		return nil
 	}
 	s.phase("notify", 0, 0)
@@ -55,10 +55,7 @@ func (s *Steps) notify(ctx context.Context, id backup.RestoreID) error {
 	}
 	notified.At = s.Now().UTC()
 	_, updateErr := s.update(ctx, id, func(r *catalog.Restore) { r.Notified = notified })
-	if updateErr != nil {
-		return updateErr
-	}
-	return err
+	return cmp.Or(updateErr, err)
 }
 
 // Tell sends the notification of a restore that ended without doing so itself.

@@ -7,6 +7,7 @@ import (
 	"lifeboat/events"
 	"lifeboat/internal/app"
 	"lifeboat/internal/app/files"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/vault"
@@ -167,7 +168,7 @@ func (p *planner) write(ctx context.Context) (events.Plan, error) {
 	}
 	p.file.State = p.subject.state()
 	p.file.Batches = len(batches)
-	if _, err := s.Vault.PutJSON(ctx, workKey(r.ID, "plan/plan.json"), p.file, vault.Always()); err != nil {
+	if _, err := s.Vault.PutJSON(ctx, vault.RestoreWork(r.ID, "plan/plan.json"), p.file, vault.Always()); err != nil {
 		return events.Plan{}, err
 	}
 	plan := events.Plan{Few: []events.Batch{}, Bucket: s.Vault.Bucket()}
@@ -175,11 +176,11 @@ func (p *planner) write(ctx context.Context) (events.Plan, error) {
 		plan.Few = append(plan.Few, batches...)
 		return plan, nil
 	}
-	list := workKey(r.ID, "plan/batches.jsonl")
-	plan.Many, plan.List, plan.Results = true, string(list), string(workKey(r.ID, "results"))
+	list := vault.RestoreWork(r.ID, "plan/batches.jsonl")
+	plan.Many, plan.List, plan.Results = true, string(list), string(vault.RestoreWork(r.ID, "results"))
 	out := s.Vault.NewWriter(ctx, list, vault.Always())
 	for _, b := range batches {
-		if err := writeLine(out, b); err != nil {
+		if _, err := lines.Write(out, b); err != nil {
 			out.Abort()
 			return plan, err
 		}
@@ -202,20 +203,21 @@ func (p *planner) look(ctx context.Context) error {
 
 // units writes the units of the plan, and returns their batches.
 func (p *planner) units(ctx context.Context, to restore.Destination) ([]events.Batch, error) {
-	out := &counted{w: p.steps.Vault.NewWriter(ctx, workKey(p.restore.ID, "plan/units.jsonl"), vault.Always())}
+	out := p.steps.Vault.NewWriter(ctx, vault.RestoreWork(p.restore.ID, "plan/units.jsonl"), vault.Always())
 	var batches []events.Batch
-	var weight, items int64
-	begun := int64(0)
+	var written, begun, weight, items int64 // of the plan's bytes, and of the batch
 	end := func() {
 		if items > 0 {
-			batches = append(batches, events.Batch{Batch: len(batches), Offset: begun, Length: out.n - begun})
+			batches = append(batches, events.Batch{Batch: len(batches), Offset: begun, Length: written - begun})
 		}
-		begun, weight, items = out.n, 0, 0
+		begun, weight, items = written, 0, 0
 	}
 	folders := map[string]string{}
 	for u, err := range to.Plan(p.counting(p.subject.entries(ctx), to)) {
 		if err == nil {
-			err = writeLine(out, u)
+			n := 0
+			n, err = lines.Write(out, u)
+			written += int64(n)
 		}
 		for _, i := range u.Items {
 			if i.Entry.Dir() {
@@ -223,7 +225,7 @@ func (p *planner) units(ctx context.Context, to restore.Destination) ([]events.B
 			}
 		}
 		if err != nil {
-			out.w.Abort()
+			out.Abort()
 			return nil, err
 		}
 		if u.Copy {
@@ -232,12 +234,12 @@ func (p *planner) units(ctx context.Context, to restore.Destination) ([]events.B
 			weight, p.passing = weight+u.Length, p.passing+u.Length
 		}
 		items += int64(len(u.Items))
-		if weight >= batchBytes || items >= batchItems || out.n-begun >= batchPlan {
+		if weight >= batchBytes || items >= batchItems || written-begun >= batchPlan {
 			end()
 		}
 	}
 	end()
-	if err := out.w.Close(); err != nil {
+	if err := out.Close(); err != nil {
 		return nil, err
 	}
 	if err := p.steps.putList(ctx, p.restore.ID, "plan/folders.jsonl", folders); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"lifeboat/events"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
@@ -31,8 +32,9 @@ type proof struct {
 	steps   *Steps
 	restore events.Restore
 	limit   limit
-	before  proofFile // as it was when the call began: how far only
-	use     string    // that is being proven
+	before  map[string]shown // how far it was when the call began
+	anew    bool             // this call has begun one anew
+	use     string           // that is being proven
 }
 
 // proofFile is the line of JSON.
@@ -79,26 +81,32 @@ func (s *Steps) proofSoFar(ctx context.Context, r events.Restore, limit limit) (
 	}
 	defer body.Close()
 	if err := p.read(body); err != nil {
-		return nil, failure.New(failure.Corrupt, "read what was proven so far: %w", err)
+		if failure.Damage(err) {
+			err = failure.New(failure.Corrupt, "%w", err)
+		}
+		return nil, fmt.Errorf("read what was proven so far: %w", err)
 	}
 	p.before = p.far()
 	return p, nil
 }
 
-func (p *proof) key() vault.Key { return workKey(p.restore.ID, "check/proof") }
+func (p *proof) key() vault.Key { return vault.RestoreWork(p.restore.ID, "check/proof") }
 
 func (p *proof) read(r io.Reader) error {
-	lines := bufio.NewReaderSize(r, 64<<10)
-	line, err := lines.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &p.proofFile)
-	}
-	if err != nil || p.Sums == 0 {
+	input := bufio.NewReaderSize(r, 64<<10)
+	line, err := input.ReadBytes('\n')
+	if err != nil {
 		return err
+	}
+	if err := json.Unmarshal(line, &p.proofFile); err != nil {
+		return failure.New(failure.Corrupt, "%w", err)
+	}
+	if p.Sums == 0 {
+		return nil
 	}
 	sums := make([][sha256.Size]byte, p.Sums)
 	for i := range sums {
-		if _, err := io.ReadFull(lines, sums[i][:]); err != nil {
+		if _, err := io.ReadFull(input, sums[i][:]); err != nil {
 			return err
 		}
 	}
@@ -108,31 +116,19 @@ func (p *proof) read(r io.Reader) error {
 	return nil
 }
 
-// far is a copy of how far the proof is.
-func (p *proof) far() proofFile {
-	far := proofFile{Uses: map[string]*proven{}, Restarts: p.Restarts}
+// far is how far the proof is, by use.
+func (p *proof) far() map[string]shown {
+	far := map[string]shown{}
 	for use, at := range p.Uses {
-		entries, bytes := at.done()
-		far.Uses[use] = &proven{Foreign: zipcheck.Position{Entries: int(entries), Bytes: bytes}}
+		if entries, bytes := at.done(); entries > 0 || bytes > 0 {
+			far[use] = shown{entries, bytes}
+		}
 	}
 	return far
 }
 
-// moved reports whether this call has proven anything.
-func (p *proof) moved() bool {
-	now := p.far()
-	return now.Restarts != p.before.Restarts || !maps.EqualFunc(now.nonzero(), p.before.nonzero(), func(a, b shown) bool { return a == b })
-}
-
-func (f proofFile) nonzero() map[string]shown {
-	all := map[string]shown{}
-	for use, at := range f.Uses {
-		if entries, bytes := at.done(); entries > 0 || bytes > 0 {
-			all[use] = shown{entries, bytes}
-		}
-	}
-	return all
-}
+// moved reports whether this call has proven anything, or found other bytes.
+func (p *proof) moved() bool { return p.anew || !maps.Equal(p.far(), p.before) }
 
 // late reports whether this call has proven something and has little time for what follows.
 func (p *proof) late() bool { return p.limit.any() && p.limit.late() && p.moved() }
@@ -153,7 +149,7 @@ func (p *proof) of(ctx context.Context, b *subject, use string) (*proven, error)
 		return nil, err
 	}
 	if there && at.Identity != identity {
-		*at = proven{}
+		*at, p.anew = proven{}, true
 		if p.Restarts++; p.Restarts > maxRestarts {
 			return nil, failure.New(failure.Conflict, "%s keeps changing while it is checked", b.name).
 				WithHint("a clean-up may be merging its packs, or somebody writes there: wait until that is over, then run the same command again")
@@ -178,7 +174,7 @@ func (p *proof) keep(ctx context.Context) error {
 	}
 	p.Sums = len(sums)
 	out := p.steps.Vault.NewWriter(ctx, p.key(), vault.Always())
-	err := writeLine(out, p.proofFile)
+	_, err := lines.Write(out, p.proofFile)
 	for i := range sums {
 		if err == nil {
 			_, err = out.Write(sums[i][:])
@@ -197,8 +193,7 @@ const keepTime = 10 * time.Second
 // pause ends a call whose check goes on in the next one.
 func (s *Steps) pause(ctx context.Context, p *proof) (events.Checked, done, error) {
 	if !p.moved() {
-		return events.Checked{}, done{}, failure.New(failure.Exhausted, "the check of this restore does not get on: the time of one call is too short for its next piece").
-			WithHint("give the function more memory, which makes it faster, or run the restore with `lifeboat restore` on a machine, where nothing limits its time")
+		return events.Checked{}, done{}, stuck("the check of this restore", "its next piece")
 	}
 	var now shown
 	if at, ok := p.Uses[p.use]; ok {

@@ -1,7 +1,6 @@
 package replay_test
 
 import (
-	"archive/zip"
 	"bytes"
 	"fmt"
 	"maps"
@@ -96,25 +95,8 @@ func bulky() map[string]string {
 // storedZIP is an archive of another program that compresses nothing but one file.
 func storedZIP(t *testing.T, objects map[string]string) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	z := zip.NewWriter(&out)
-	for _, name := range slices.Sorted(maps.Keys(objects)) {
-		method := zip.Store
-		if name == "b.txt" {
-			method = zip.Deflate
-		}
-		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: method})
-		if err == nil {
-			_, err = f.Write([]byte(objects[name]))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
+	stored := slices.DeleteFunc(slices.Collect(maps.Keys(objects)), func(name string) bool { return name == "b.txt" })
+	return foreignZIP(t, objects, stored...)
 }
 
 // alike compares two records of restores that must not show how many calls they took.

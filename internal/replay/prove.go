@@ -134,8 +134,7 @@ func (s *Steps) prove(ctx context.Context, p *planner, all amount) error {
 
 // passing reports whether an error says nothing of what was to be read.
 func passing(err error) bool {
-	kind := failure.KindOf(err)
-	return err != nil && (kind == failure.Canceled || kind == failure.Transient)
+	return err != nil && !failure.Damage(err) && failure.KindOf(err) != failure.Invalid
 }
 
 func (s *Steps) verified(ctx context.Context, p *planner, b *subject, use string, all amount) (verify.Report, error) {

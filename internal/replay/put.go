@@ -17,34 +17,11 @@ import (
 	"lifeboat/events"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/plain"
 	"lifeboat/internal/restore"
 	"lifeboat/internal/vault"
 )
-
-// workKey is a file that a restore needs.
-func workKey(id backup.RestoreID, name string) vault.Key { return vault.RestoreWork(id, name) }
-
-// counted counts what is written.
-type counted struct {
-	w *vault.Writer
-	n int64
-}
-
-func (c *counted) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
-
-func writeLine(out io.Writer, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(append(line, '\n'))
-	return err
-}
 
 // underWay is how many units a batch works on at a time; the destination bounds what they hold in memory.
 var underWay = 16
@@ -80,7 +57,7 @@ func (s *Steps) put(ctx context.Context, r events.Restore, batch *events.Batch) 
 	}
 	whole, err := s.units(ctx, working.Done(), *batch, p, to)
 	if err != nil {
-		return events.Copied{}, done{}, errors.Join(err, p.keepUploads(ctx))
+		return events.Copied{}, done{}, errors.Join(err, p.fell(ctx, to.Result()))
 	}
 	now := to.Result()
 	d := done{items: int64(now.Written), bytes: now.Bytes}
@@ -124,7 +101,7 @@ func (s *Steps) units(ctx context.Context, stop <-chan struct{}, batch events.Ba
 
 // planned reads the part of the plan that a batch is.
 func (s *Steps) planned(ctx context.Context, id backup.RestoreID, batch events.Batch) ([]byte, error) {
-	body, _, err := s.Vault.Open(ctx, workKey(id, "plan/units.jsonl"), batch.Offset, batch.Length)
+	body, _, err := s.Vault.Open(ctx, vault.RestoreWork(id, "plan/units.jsonl"), batch.Offset, batch.Length)
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +112,9 @@ func (s *Steps) planned(ctx context.Context, id backup.RestoreID, batch events.B
 // result stores what became of a batch. What an earlier put of it in this attempt has written counts as written, and not
 // as found there.
 func (s *Steps) result(ctx context.Context, id backup.RestoreID, p *putting) error {
-	r, before := p.Result, p.Before
-	if before != nil {
-		existing := min(r.Existing, before.Existing)
-		r.Written, r.Existing = r.Written+r.Existing-existing, existing
-		r.Bytes += before.Bytes
-		r.Spliced, r.SplicedBytes = min(r.Spliced+before.Spliced, r.Written), r.SplicedBytes+before.SplicedBytes
+	r := p.Result
+	if before := p.Before; before != nil {
+		r = after(*before, r)
 	}
 	if _, err := s.Vault.PutJSON(ctx, resultKey(id, p.batch), r, vault.Always()); err != nil {
 		return err
@@ -149,7 +123,7 @@ func (s *Steps) result(ctx context.Context, id backup.RestoreID, p *putting) err
 }
 
 func resultKey(id backup.RestoreID, batch int) vault.Key {
-	return workKey(id, fmt.Sprintf("put/%d.json", batch))
+	return vault.RestoreWork(id, fmt.Sprintf("put/%d.json", batch))
 }
 
 // results sums up all batches.
@@ -167,7 +141,7 @@ func (s *Steps) results(ctx context.Context, id backup.RestoreID) (restore.Resul
 // parts yields what became of each batch.
 func (s *Steps) parts(ctx context.Context, id backup.RestoreID) iter.Seq2[restore.Result, error] {
 	return func(yield func(restore.Result, error) bool) {
-		for info, err := range s.Vault.List(ctx, workKey(id, "put/")) {
+		for info, err := range s.Vault.List(ctx, vault.RestoreWork(id, "put/")) {
 			var r restore.Result
 			if err == nil {
 				_, err = s.Vault.GetJSON(ctx, info.Key, &r)
@@ -197,10 +171,10 @@ func settled(r restore.Result) error {
 	for _, f := range r.Problems {
 		switch f.Kind {
 		case "conflict":
-			return failure.New(failure.Conflict, "in the target, %s %s%s", plain.Text(f.Item), f.Message, more(r.Total)).
+			return failure.New(failure.Conflict, "in the target, %s %s%s", plain.Short(f.Item, 200), f.Message, more(r.Total)).
 				WithHint("nothing of the application's data was brought in yet; move what is in the way, then run the same command again")
 		case "corrupt":
-			return failure.New(failure.Corrupt, "%s: %s%s", plain.Text(f.Item), f.Message, more(r.Total)).
+			return failure.New(failure.Corrupt, "%s: %s%s", plain.Short(f.Item, 200), f.Message, more(r.Total)).
 				WithHint("nothing of the application's data was brought in; restore another backup")
 		}
 	}
@@ -225,7 +199,7 @@ func (s *Steps) found(ctx context.Context, id backup.RestoreID, name string, r r
 		return nil
 	}
 	problems := restore.Result{Problems: r.Problems, Total: r.Total}
-	_, err := s.Vault.PutJSON(ctx, workKey(id, "put/"+name+".json"), problems, vault.Always())
+	_, err := s.Vault.PutJSON(ctx, vault.RestoreWork(id, "put/"+name+".json"), problems, vault.Always())
 	return err
 }
 
@@ -234,9 +208,9 @@ func (s *Steps) putList(ctx context.Context, id backup.RestoreID, name string, p
 	if len(pairs) == 0 {
 		return nil
 	}
-	out := s.Vault.NewWriter(ctx, workKey(id, name), vault.Always())
+	out := s.Vault.NewWriter(ctx, vault.RestoreWork(id, name), vault.Always())
 	for _, from := range slices.Sorted(maps.Keys(pairs)) {
-		if err := writeLine(out, [2]string{from, pairs[from]}); err != nil {
+		if _, err := lines.Write(out, [2]string{from, pairs[from]}); err != nil {
 			out.Abort()
 			return err
 		}
@@ -246,7 +220,7 @@ func (s *Steps) putList(ctx context.Context, id backup.RestoreID, name string, p
 
 // list reads what putList has stored; nil where there is nothing.
 func (s *Steps) list(ctx context.Context, id backup.RestoreID, name string) (map[string]string, error) {
-	body, _, err := s.Vault.Open(ctx, workKey(id, name), 0, -1)
+	body, _, err := s.Vault.Open(ctx, vault.RestoreWork(id, name), 0, -1)
 	if err != nil {
 		if failure.KindOf(err) == failure.NotFound {
 			err = nil

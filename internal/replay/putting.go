@@ -32,7 +32,7 @@ type putting struct {
 
 // puttingFile is what is kept.
 type puttingFile struct {
-	Before  *restore.Result         `json:"before,omitempty"` // what an earlier put of the same batch had come to
+	Before  *restore.Result         `json:"before,omitempty"` // what an earlier put of the same batch had come to, and what calls that fell had put of the units that are not done
 	Result  restore.Result          `json:"result"`           // of the units that are done
 	Done    []byte                  `json:"done"`             // a bit for each unit
 	Uploads map[int]*restore.Upload `json:"uploads"`          // by unit
@@ -47,7 +47,11 @@ type resumer interface {
 var _ resumer = (*restore.BucketTarget)(nil)
 
 func puttingKey(id backup.RestoreID, batch int) vault.Key {
-	return workKey(id, fmt.Sprintf("putting/%d.json", batch))
+	return vault.RestoreWork(id, fmt.Sprintf("putting/%d.json", batch))
+}
+
+func fellKey(id backup.RestoreID, batch int) vault.Key {
+	return vault.RestoreWork(id, fmt.Sprintf("fell/%d.json", batch))
 }
 
 // puttingSoFar returns how far a batch is.
@@ -68,16 +72,34 @@ func (s *Steps) puttingSoFar(ctx context.Context, id backup.RestoreID, batch int
 		p.before.Done = slices.Clone(p.Done)
 		return p, nil
 	}
+	before, err := s.putBefore(ctx, id, batch)
+	if err != nil {
+		return nil, err
+	}
+	p.Before = before
+	p.before = p.puttingFile
+	return p, nil
+}
+
+// putBefore returns what an earlier put of a batch had come to, as a whole or until it fell; nil where there was none.
+func (s *Steps) putBefore(ctx context.Context, id backup.RestoreID, batch int) (*restore.Result, error) {
 	var before restore.Result
 	_, err := s.Vault.GetJSON(ctx, resultKey(id, batch), &before)
 	if err == nil {
-		p.Before = &before
+		return &before, nil
 	}
-	if err != nil && failure.KindOf(err) != failure.NotFound {
+	if failure.KindOf(err) != failure.NotFound {
 		return nil, err
 	}
-	p.before = p.puttingFile
-	return p, nil
+	before = restore.Result{}
+	_, err = s.Vault.GetJSON(ctx, fellKey(id, batch), &before)
+	if err == nil {
+		return &before, nil
+	}
+	if failure.KindOf(err) != failure.NotFound { // it is for people: the files are put all the same
+		s.Log.Info("what an earlier put has come to cannot be read", "batch", batch, "error", err)
+	}
+	return nil, nil
 }
 
 // is reports whether a unit is done.
@@ -142,21 +164,36 @@ func (p *putting) did(k int, more *restore.Upload, written int, done bool) {
 // pause keeps how far the batch is, for the next call.
 func (p *putting) pause(ctx context.Context) error {
 	if !p.moved {
-		return failure.New(failure.Exhausted, "the restore does not get on: the time of one call is too short for the next piece of batch %d", p.batch).
-			WithHint("give the function more memory, which makes it faster, or run the restore with `lifeboat restore` on a machine, where nothing limits its time")
+		return stuck("the restore", fmt.Sprintf("the next piece of batch %d", p.batch))
 	}
 	return p.keep(ctx, p.puttingFile)
 }
 
-// keepUploads keeps what is written of large objects by a call that has failed. Its units are done again, as far as they
-// are not there.
-func (p *putting) keepUploads(ctx context.Context) error {
-	if !p.limit.any() || len(p.Uploads) == 0 {
+// fell keeps what became of a call that has failed: what is written of large objects, and what was put, for the record of
+// the restore and for the next call. The units of the call are done again, as far as they are not there.
+func (p *putting) fell(ctx context.Context, now restore.Result) error {
+	now.Problems, now.Total = nil, 0 // the next call finds them again
+	file := p.before
+	if file.Before != nil {
+		now = fallen(*file.Before, now)
+	}
+	file.Before, file.Uploads = &now, p.Uploads
+	sum := now
+	sum.Add(file.Result)
+	if err := p.keepFell(ctx, sum); err != nil {
+		p.steps.Log.Info("what was put cannot be noted", "error", err)
+	}
+	if !p.limit.any() || len(file.Uploads) == 0 && !p.goesOn {
 		return nil
 	}
-	file := p.before
-	file.Uploads = p.Uploads
 	return p.keep(ctx, file)
+}
+
+func (p *putting) keepFell(ctx context.Context, sum restore.Result) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepTime)
+	defer cancel()
+	_, err := p.steps.Vault.PutJSON(ctx, fellKey(p.restore, p.batch), sum, vault.Always())
+	return err
 }
 
 func (p *putting) keep(ctx context.Context, file puttingFile) error {
@@ -171,11 +208,7 @@ func (p *putting) forget(ctx context.Context) error {
 	if !p.goesOn {
 		return nil
 	}
-	err := p.steps.Vault.Delete(ctx, puttingKey(p.restore, p.batch))
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return nil
-	}
-	return err
+	return p.steps.Vault.Delete(ctx, puttingKey(p.restore, p.batch))
 }
 
 // abandonTime bounds how long it takes to free what is written of large objects.
@@ -193,7 +226,7 @@ func (s *Steps) abandon(ctx context.Context, r events.Restore) {
 
 func (s *Steps) abandoned(ctx context.Context, r events.Restore) error {
 	var all []restore.Upload
-	for info, err := range s.Vault.List(ctx, workKey(r.ID, "putting/")) {
+	for info, err := range s.Vault.List(ctx, vault.RestoreWork(r.ID, "putting/")) {
 		var file puttingFile
 		if err == nil {
 			_, err = s.Vault.GetJSON(ctx, info.Key, &file)

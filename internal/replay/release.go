@@ -8,6 +8,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/restore"
 	"lifeboat/internal/step"
 )
 
@@ -21,8 +22,7 @@ func (s *Steps) release(ctx context.Context, r events.Restore, caught *events.Er
 	if err == nil {
 		r = whole
 	}
-	kind, message, hint := step.Reason(caught)
-	return s.End(ctx, r, backup.Failed, catalog.Failure{Kind: kind.String(), Message: message, Hint: hint})
+	return s.End(ctx, r, backup.Failed, catalog.FailureOf(step.Reason(caught)))
 }
 
 // End closes the record of a restore that did not complete, if it is still open, and gives back what it holds. Where
@@ -34,9 +34,11 @@ func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status,
 	if other, err := s.elsewhere(ctx, r); other || err != nil {
 		return err
 	}
+	sum := s.soFar(ctx, r.ID)
 	_, err := s.update(ctx, r.ID, func(record *catalog.Restore) {
 		if record.Status == backup.InProgress || record.Status == backup.Canceled {
 			record.Status, record.Failure, record.Finished = status, &why, s.Now().UTC()
+			notePut(record, sum)
 		}
 	})
 	if err != nil && failure.KindOf(err) == failure.NotFound {
@@ -50,6 +52,14 @@ func (s *Steps) End(ctx context.Context, r events.Restore, status backup.Status,
 		err = errors.Join(err, nameErr)
 	}
 	s.abandon(ctx, r)
-	err = errors.Join(err, s.throwAway(ctx, r.ID, r.To.ThrowAway()))
+	err = errors.Join(err, s.throwAway(ctx, r))
 	return errors.Join(err, s.clear(ctx, r.ID), s.forgetURL(ctx, r), s.free(ctx, r))
+}
+
+// notePut writes what a restore that did not complete has put into its record. Where that is nothing, an earlier call may have
+// tidied up already.
+func notePut(record *catalog.Restore, sum restore.Result) {
+	if sum.Written+sum.Existing > 0 {
+		record.Put = putOf(sum, record.Put.LeftOut)
+	}
 }

@@ -19,6 +19,7 @@
 //	plan/folders.jsonl   the directories and their names in the target
 //	check/proof          what is proven so far: see proof.go
 //	put/<n>.json         restore.Result: what became of batch n
+//	fell/<n>.json        restore.Result: what batch n had come to when a call of it failed
 //	putting/<n>.json     how far batch n is, where it takes several calls: see putting.go
 //	results/             what Step Functions writes of the answers of a Map of many; nobody reads it
 //	notes/<name>.json    what the target remembers, across attempts; some are of this package (notes.go)
@@ -34,6 +35,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"lifeboat/events"
@@ -44,6 +46,7 @@ import (
 	"lifeboat/internal/fetch"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/restore"
+	"lifeboat/internal/step"
 	"lifeboat/internal/vault"
 )
 
@@ -58,7 +61,7 @@ type Steps struct {
 	Notifier Notifier
 	Now      func() time.Time
 	Log      *slog.Logger
-	Progress Progress
+	Progress step.Progress
 	Version  string                   // of this program
 	Holder   string                   // who holds the lease: host and process
 	Stale    func(catalog.Lease) bool // reports a lease whose holder is known to be dead; may be nil
@@ -108,12 +111,6 @@ type Notifier interface {
 	NotifyRestore(ctx context.Context, record catalog.Restore) (catalog.Notified, error)
 }
 
-// Progress receives how far a restore is. Its methods may be called from several goroutines.
-type Progress interface {
-	Phase(name string, items, bytes int64)
-	Add(items, bytes int64)
-}
-
 // The values of events.Restore.Check.
 const (
 	CheckFull   = "full"
@@ -137,10 +134,10 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 	}
 	request.Restore.Execution = cmp.Or(request.Restore.Execution, request.Execution)
 	began := s.Now()
-	working, stop := s.keepLease(ctx, request)
-	answer, done, err := s.dispatch(working, request)
+	kept, stop := s.keepLease(ctx, request)
+	answer, done, err := s.dispatch(kept, request)
 	stop()
-	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
+	if lost := context.Cause(kept); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
 		err = failure.New(failure.Conflict, "another restore has taken the target over, or this one was closed from outside").
 			WithHint("wait until it has ended, then run the same command again")
 	}
@@ -158,18 +155,20 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 }
 
 func known(function string, request events.RestoreRequest) error {
-	found := false
-	for _, step := range Functions[function] {
-		found = found || step == request.Step
-	}
-	if !found {
+	if !slices.Contains(Functions[function], request.Step) {
 		return failure.New(failure.Usage, "the function %s has no step %q of a restore", function, request.Step)
 	}
-	if request.Restore.ID == "" && (request.Step == "begin" || request.Step == "release" || request.Step == "notify-restore") {
+	if request.Restore.ID == "" && !working(request.Step) {
 		return nil
 	}
 	_, err := backup.ParseRestoreID(string(request.Restore.ID))
 	return err
+}
+
+// working reports whether a step works on a restore that has begun and not ended: the others may have no id, have no lease
+// yet or none any more, and no line in the record.
+func working(step string) bool {
+	return step != "begin" && step != "release" && step != "notify-restore"
 }
 
 // done is how much a step did, for the log.
@@ -186,7 +185,7 @@ func (s *Steps) dispatch(ctx context.Context, r events.RestoreRequest) (answer a
 	case "fetch":
 		answer, d, err = s.fetch(ctx, r.Restore, r.Fetch)
 	case "check":
-		answer, d, err = s.check(ctx, r.Restore, r.Check)
+		answer, d, err = s.check(ctx, r.Restore)
 	case "reserve":
 		answer, err = struct{}{}, s.reserve(ctx, r.Restore)
 	case "put":
@@ -213,7 +212,7 @@ func (s *Steps) logStep(ctx context.Context, r events.RestoreRequest, began time
 	} else {
 		log.Info("step done")
 	}
-	if r.Restore.ID == "" || r.Step == "begin" || r.Step == "release" || r.Step == "notify-restore" {
+	if !working(r.Step) {
 		return
 	}
 	line := catalog.StepLog{Step: r.Step, Began: began.UTC(), Took: took, Items: d.items, Bytes: d.bytes, Message: d.message}
@@ -222,11 +221,7 @@ func (s *Steps) logStep(ctx context.Context, r events.RestoreRequest, began time
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
-	_, err := s.catalog().UpdateRestore(after, r.Restore.ID, func(record *catalog.Restore) error {
-		record.Log(line)
-		return nil
-	})
-	if err != nil {
+	if _, err := s.update(after, r.Restore.ID, func(record *catalog.Restore) { record.Log(line) }); err != nil {
 		log.Info("the step could not be noted", "error", err)
 	}
 }
@@ -257,11 +252,14 @@ func (s *Steps) lease(r events.Restore) catalog.Lease {
 // leaseOf returns what the restore holds while it works: its target.
 func (s *Steps) leaseOf(r events.Restore) (backup.Source, error) {
 	name, err := s.Targets.Name(r.To)
-	if r.To.ThrowAway() && !s.Local { // several drills may run at a time
+	if s.inVault(r.To) { // several drills may run at a time
 		name = drillLease(r.ID)
 	}
 	return catalog.TargetLease(name), err
 }
+
+// inVault reports whether it is a drill in the functions of AWS, which has a place of its own in the vault.
+func (s *Steps) inVault(to events.To) bool { return to.ThrowAway() && !s.Local }
 
 // drillTarget is what Targets calls every throw-away target.
 const drillTarget = "drill"
@@ -269,13 +267,9 @@ const drillTarget = "drill"
 func drillLease(id backup.RestoreID) string { return drillTarget + " " + string(id) }
 
 // keepLease renews the lease of the target while a step works.
-func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (working context.Context, stop func()) {
-	switch r.Step {
-	case "begin", "notify-restore", "release": // have no lease yet, or none any more
-		return ctx, func() {}
-	}
+func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (kept context.Context, stop func()) {
 	name, err := s.leaseOf(r.Restore)
-	if err != nil {
+	if err != nil || !working(r.Step) {
 		return ctx, func() {}
 	}
 	return s.catalog().Keep(ctx, name, s.lease(r.Restore), s.Now)
@@ -285,11 +279,7 @@ func (s *Steps) keepLease(ctx context.Context, r events.RestoreRequest) (working
 // was at work: what it has written since then goes too, as nobody else will remove it.
 func (s *Steps) closed(ctx context.Context, request events.RestoreRequest) error {
 	r := request.Restore
-	switch request.Step {
-	case "begin", "notify-restore", "release":
-		return nil
-	}
-	if !r.To.ThrowAway() || s.Local || r.DryRun {
+	if !working(request.Step) || !s.inVault(r.To) || r.DryRun {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
@@ -302,7 +292,7 @@ func (s *Steps) closed(ctx context.Context, request events.RestoreRequest) error
 	if err != nil || record.Status == backup.InProgress || record.Status.Good() {
 		return nil
 	}
-	return errors.Join(failure.New(failure.Conflict, "the drill was closed from outside"), s.throwAway(ctx, r.ID, true), s.clear(ctx, r.ID))
+	return errors.Join(failure.New(failure.Conflict, "the drill was closed from outside"), s.throwAway(ctx, r), s.clear(ctx, r.ID))
 }
 
 // update changes the record of a restore.

@@ -56,9 +56,9 @@ func (c *content) Read(p []byte) (int, error) {
 	c.read += int64(n)
 	_, _ = c.crc.Write(p[:n])
 	_, _ = c.sha.Write(p[:n])
-	_, damaged := errors.AsType[flate.CorruptInputError](err)
+	_, inflated := errors.AsType[flate.CorruptInputError](err)
 	switch {
-	case c.read > c.entry.Size, damaged, errors.Is(err, io.ErrUnexpectedEOF):
+	case c.read > c.entry.Size, (inflated || errors.Is(err, io.ErrUnexpectedEOF)) && failure.Damage(err):
 		err = failure.New(failure.Corrupt, "%q has another size than the %d bytes that the manifest says", c.entry.Path, c.entry.Size)
 	case err == io.EOF:
 		err = c.verdict()

@@ -38,9 +38,10 @@ var _, _ Destination = (*BucketTarget)(nil), (*FolderTarget)(nil)
 // Result is what became of a restore, or of a part of it. The kinds of its problems: "conflict", something else has the
 // name; "corrupt", the content is not what the manifest says; "not written", all other trouble with one entry; "media".
 type Result struct {
-	Written  int           `json:"written"`  // entries
-	Bytes    int64         `json:"bytes"`    // of their contents
-	Existing int           `json:"existing"` // entries that were there already, with the same bytes
+	Written  int           `json:"written"`          // entries
+	Folders  int           `json:"folders,omitzero"` // of Written: directories
+	Bytes    int64         `json:"bytes"`            // of their contents
+	Existing int           `json:"existing"`         // entries that were there already, with the same bytes
 	Problems []app.Finding `json:"problems,omitempty"`
 	Total    int           `json:"problems_total,omitzero"` // of all problems, of which Problems has the first verify.MaxProblems
 
@@ -53,6 +54,7 @@ type Result struct {
 // Add adds what became of another part.
 func (r *Result) Add(other Result) {
 	r.Written += other.Written
+	r.Folders += other.Folders
 	r.Bytes += other.Bytes
 	r.Existing += other.Existing
 	r.Total += other.Total

@@ -82,6 +82,9 @@ func (f *Folder) RestoreForeign(each func(put func(e manifest.Entry, content io.
 	err := each(func(e manifest.Entry, content io.Reader) error {
 		source := &source{r: content}
 		err := f.put(e, source)
+		if kind := failure.KindOf(source.err); err == nil && (kind == failure.Transient || kind == failure.Canceled) {
+			return source.err
+		}
 		if err == nil && source.err != nil { // nobody else reports it
 			f.result.problem(notWritten(e.Path, "could not be read: %v", source.err))
 		}
@@ -115,6 +118,7 @@ func (f *Folder) makeFolder(e manifest.Entry, name string) error {
 	}
 	f.folders = append(f.folders, folder{e, name})
 	f.result.Written++
+	f.result.Folders++
 	return nil
 }
 

@@ -116,7 +116,7 @@ func TestFolderWorkers(t *testing.T) {
 		}
 		sum.Add(part)
 	}
-	all := restore.Result{Written: 8, Bytes: 19<<20 + 1214}
+	all := restore.Result{Written: 8, Folders: 1, Bytes: 19<<20 + 1214}
 	if diff := cmp.Diff(all, sum); diff != "" || len(lines) < 3 || items.Load() != 8 || shown.Load() != all.Bytes {
 		t.Errorf("%d units, %d items, %d bytes:\n%s", len(lines), items.Load(), shown.Load(), diff)
 	}

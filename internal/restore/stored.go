@@ -28,7 +28,7 @@ const heads = 16
 // otherwise), and each object that holds a pack of it must have the size and, in the store's own words, the CRC-32
 // that the manifest says, by way of the index where packs were merged. What does not match is a problem. Bytes that
 // rot where they lie are not found: each restored object is checked when it is written. A store that keeps no such
-// checksums is Usage too. progress gets the bytes of the packs.
+// checksums is Invalid. progress gets the bytes of the packs.
 func Stored(ctx context.Context, v *vault.Vault, p *pool.Pool, image verify.Image, trusted []ed25519.PublicKey, progress func(items, bytes int64)) (verify.Report, error) {
 	var report verify.Report
 	m, body, err := image.Manifest(ctx)
@@ -120,7 +120,7 @@ func (s *storedCheck) holder(ctx context.Context, key vault.Key, held []string) 
 	case err != nil:
 		return err
 	case !info.HasCRC32:
-		return failure.New(failure.Usage, "the vault's store keeps no CRC-32 of %s", key).WithHint("use --check full: every byte is read then")
+		return failure.New(failure.Invalid, "the vault's store keeps no CRC-32 of %s, as of what was copied into its place by another program", key).WithHint("use --check full: every byte is read then")
 	}
 	stored := manifest.Pack{ID: vault.PackID(key), Bytes: info.Size, CRC32: manifest.CRC(info.CRC32)}
 	for _, id := range held {

@@ -45,7 +45,7 @@ func TestStored(t *testing.T) {
 		}
 		return answer, err
 	})
-	if _, err := s.stored(signers()...); failure.KindOf(err) != failure.Usage || !strings.Contains(failure.HintOf(err), "--check full") {
+	if _, err := s.stored(signers()...); failure.KindOf(err) != failure.Invalid || !strings.Contains(failure.HintOf(err), "--check full") {
 		t.Errorf("a store without checksums: %v", err)
 	}
 	s.free()

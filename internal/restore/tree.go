@@ -111,6 +111,17 @@ func (t tree) local(name string) error {
 	return nil
 }
 
+// outside reports whether os.Root has refused something because a symbolic link leads out of the folder. It has no error
+// of its own for that, only this text.
+func outside(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if err.Error() == "path escapes from parent" {
+			return true
+		}
+	}
+	return false
+}
+
 // What else has the name of an entry.
 var (
 	errTakenFile = failure.New(failure.Conflict, "a file with other bytes has its name already; it was left as it is")
@@ -246,5 +257,5 @@ func full(e manifest.Entry, err error) error {
 		return err
 	}
 	return failure.New(failure.Exhausted, "write %s: %w", e.Path, err).
-		WithHint("free some space, then run the same command with --into-existing: it goes on with what is missing")
+		WithHint("free some space, then run the same command again")
 }

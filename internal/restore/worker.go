@@ -2,7 +2,6 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"sync"
@@ -181,7 +180,7 @@ func (w *worker) readInto(ctx context.Context, u Unit, data []byte) error {
 		return err
 	}
 	defer body.Close()
-	if _, err = io.ReadFull(body, data); errors.Is(err, io.ErrUnexpectedEOF) || err == io.EOF {
+	if _, err = io.ReadFull(body, data); err == io.ErrUnexpectedEOF || err == io.EOF { // of a body that broke off the store's reader says more
 		return failure.New(failure.Corrupt, "the backup ends before its entries do")
 	}
 	return err
@@ -213,6 +212,9 @@ func (w *worker) done(i Item, o outcome) {
 		w.result.SplicedBytes += i.Entry.Size
 	}
 	w.result.Written++
+	if i.Entry.Dir() {
+		w.result.Folders++
+	}
 	w.result.Bytes += i.Entry.Size
 }
 
@@ -233,6 +235,9 @@ func (w *worker) trouble(i Item, err error) error {
 func unwritten(item string, err error) app.Finding {
 	if failure.KindOf(err) == failure.Conflict {
 		return conflicting(item, "was not written: "+err.Error())
+	}
+	if outside(err) {
+		return notWritten(item, "was not written: a folder on its way is a symbolic link that leads out of the target; put a folder there, or restore into another target")
 	}
 	return notWritten(item, "was not written: %v", err)
 }

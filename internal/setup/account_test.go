@@ -72,14 +72,20 @@ type world struct {
 	sts    *runtimeapi.STS
 	clock  time.Time
 
+	doing   string // the step that works
+	billed  map[string]billed
+	account string // what the targets of restores know of who runs them
+
 	mutex    sync.Mutex
 	requests []request
+	refuse   func(request) bool // answer AccessDenied; nil: nothing
 }
 
 // request is what a bucket is asked: by whom, and whose it is said to be.
 type request struct {
 	bucket, by, owner     string
 	method, copied, whose string // where it copies: from where, and whose that is said to be
+	upload                string // "uploads" where it begins one, "uploadId" where it concerns one
 }
 
 func newWorld(t *testing.T) *world {
@@ -96,9 +102,21 @@ func newWorld(t *testing.T) *world {
 			copied: r.Header.Get("X-Amz-Copy-Source"), whose: r.Header.Get("X-Amz-Source-Expected-Bucket-Owner"),
 		}
 		q.bucket, _, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		for _, word := range []string{"uploads", "uploadId"} {
+			if r.URL.Query().Has(word) {
+				q.upload = word
+			}
+		}
 		w.mutex.Lock()
 		w.requests = append(w.requests, q)
+		w.bill(r)
+		refused := w.refuse != nil && w.refuse(q)
 		w.mutex.Unlock()
+		if refused {
+			rw.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(rw, "<Error><Code>AccessDenied</Code></Error>")
+			return
+		}
 		if strings.HasPrefix(q.bucket, "partner") {
 			there.guard.ServeHTTP(rw, r)
 			return
@@ -228,6 +246,8 @@ func (w *world) execute(m *machine.Machine, name string, input any, handle func(
 			return body, err
 		},
 		Invoke: func(ctx context.Context, function string, payload json.RawMessage) (json.RawMessage, error) {
+			ctx, cancel := w.call(ctx, payload)
+			defer cancel()
 			answer, err := handle(ctx, function, payload)
 			if err != nil {
 				return nil, step.Boundary{Err: err}
@@ -242,8 +262,7 @@ func (w *world) execute(m *machine.Machine, name string, input any, handle func(
 	if outcome.Status == machine.Succeeded {
 		return nil
 	}
-	kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
-	return failure.New(kind, "%s", message).WithHint("%s", hint)
+	return step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause})
 }
 
 func (w *world) backup(source backup.Source) (catalog.Record, error) {
@@ -253,12 +272,15 @@ func (w *world) backup(source backup.Source) (catalog.Record, error) {
 		w.Fatal(err)
 	}
 	w.clock = w.clock.Add(time.Minute)
-	steps := &step.Steps{
-		Vault: w.vault, Sources: &setup.Sources{Config: w.config}, Signer: w.key().Private, Notifier: silent{}, Version: "test", Holder: "test",
-		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.clock },
+	handle := func(ctx context.Context, function string, payload []byte) (json.RawMessage, error) { // each call is a process of its own
+		steps := &step.Steps{
+			Vault: w.vault, Sources: &setup.Sources{Config: w.config}, Signer: w.key().Private, Notifier: silent{}, Version: "test", Holder: "test",
+			Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.clock },
+		}
+		return steps.Handle(ctx, function, payload)
 	}
 	id := backup.NewID(w.clock)
-	ended := w.execute(m, string(id), events.Input{Run: events.Run{ID: id, Source: source, StartedBy: catalog.Starter{By: "test"}}}, steps.Handle)
+	ended := w.execute(m, string(id), events.Input{Run: events.Run{ID: id, Source: source, StartedBy: catalog.Starter{By: "test"}}}, handle)
 	record, err := catalog.New(w.vault).Record(w.Context(), source, id)
 	if err != nil {
 		w.Fatal(err)
@@ -268,15 +290,20 @@ func (w *world) backup(source backup.Source) (catalog.Record, error) {
 
 func (w *world) restore(of catalog.Record, target string) (catalog.Restore, error) {
 	w.Helper()
+	return w.restoreTo(of, events.To{Target: target})
+}
+
+func (w *world) restoreTo(of catalog.Record, to events.To) (catalog.Restore, error) {
+	w.Helper()
 	m, err := machine.Load(workflow.Restore, workflow.RestoreFunctions, machine.WithInputs("restore"), machine.WithName("restore"))
 	if err != nil {
 		w.Fatal(err)
 	}
 	steps := &replay.Steps{
-		Vault: w.vault, Targets: &setup.Targets{Config: w.config}, Trusted: []ed25519.PublicKey{w.key().Public()}, Local: true, Notifier: silent{},
+		Vault: w.vault, Targets: &setup.Targets{Config: w.config, Account: w.account}, Trusted: []ed25519.PublicKey{w.key().Public()}, Local: true, Notifier: silent{},
 		Now: func() time.Time { return w.clock }, Log: slog.New(slog.DiscardHandler), Version: "test", Holder: "test",
 	}
-	r, err := steps.Prepare(w.Context(), events.Restore{From: events.From{Backup: string(of.ID)}, To: events.To{Target: target}, StartedBy: catalog.Starter{By: "test"}})
+	r, err := steps.Prepare(w.Context(), events.Restore{From: events.From{Backup: string(of.ID)}, To: to, StartedBy: catalog.Starter{By: "test"}})
 	if err != nil {
 		return catalog.Restore{}, err
 	}

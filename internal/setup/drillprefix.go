@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"golang.org/x/sync/errgroup"
 
 	"lifeboat/internal/app"
@@ -33,7 +34,7 @@ type prefixDrill struct {
 
 func (d prefixDrill) open(ctx context.Context, f replay.Files) (*restore.BucketTarget, error) {
 	return restore.OpenBucket(ctx, restore.BucketOptions{
-		Client: d.vault.Client(), Bucket: d.vault.Bucket(), Prefix: d.prefix, Kind: d.kind, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
+		Client: d.vault.Client(), Bucket: d.vault.Bucket(), Prefix: d.prefix, Owner: aws.ToString(d.vault.ExpectedOwner()), Kind: d.kind, Name: f.Name, Wants: f.Wants, Progress: f.Progress,
 	})
 }
 

@@ -3,13 +3,16 @@ package setup
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"lifeboat/events"
@@ -33,6 +36,7 @@ type Targets struct {
 	Config  *config.Config
 	Zipline zipline.TargetOptions // what the configuration doesn't say: time-outs, client, clock
 	Drills  *vault.Vault          // whose prefix drills/ throw-away targets lie below; nil: in a folder of this machine
+	Account string                // of who runs this, where it is known: the buckets that restores name belong to it; "": to any
 
 	mutex  sync.Mutex
 	drills map[backup.RestoreID]*drill
@@ -48,6 +52,9 @@ func (t *Targets) Name(to events.To) (string, error) {
 		return "dir:" + folder, t.Config.Apart(config.Location{Folder: folder})
 	case to.Bucket != nil:
 		b := bucketOf(*to.Bucket)
+		if b.Owner != "" && !config.IsAccount(b.Owner) {
+			return "", failure.New(failure.Usage, "the owner of the bucket %s must be the 12 digits of an AWS account", b.Name).WithHint("such as 111122223333")
+		}
 		return b.String(), t.Config.Apart(config.Location{Bucket: &b})
 	}
 	c, err := t.Config.Target(to.Target)
@@ -58,7 +65,7 @@ func (t *Targets) Name(to events.To) (string, error) {
 func bucketOf(b events.Bucket) config.Bucket {
 	return config.Bucket{
 		Name: b.Name, Prefix: strings.Trim(b.Prefix, "/"), Endpoint: b.Endpoint, Region: b.Region, Profile: b.Profile,
-		AccessKey: secret.Reference(b.AccessKey), SecretKey: secret.Reference(b.SecretKey),
+		AccessKey: secret.Reference(b.AccessKey), SecretKey: secret.Reference(b.SecretKey), Owner: b.Owner,
 	}
 }
 
@@ -74,7 +81,7 @@ func (t *Targets) Open(ctx context.Context, id backup.RestoreID, to events.To, f
 	case to.Bucket != nil:
 		b := bucketOf(*to.Bucket)
 		b.Prefix = strings.Trim(b.Prefix+"/"+wishes.Name, "/")
-		return plainBucket(ctx, t.intoBucket("restore", t.reach(b), from.Kind, restore.Layout(to.Bucket.Layout))), PlainWishes(wishes)
+		return plainBucket(ctx, t.intoBucket("restore", t.owned(t.reach(b)), from.Kind, restore.Layout(to.Bucket.Layout))), PlainWishes(wishes)
 	}
 	c, err := t.Config.Target(to.Target)
 	if err != nil {
@@ -244,11 +251,42 @@ func (t *Targets) reach(b config.Bucket) config.Bucket {
 		return b
 	}
 	like := *t.Config.Vault.Bucket
-	like.Name, like.Prefix = b.Name, b.Prefix
+	like.Name, like.Prefix, like.Owner = b.Name, b.Prefix, b.Owner
 	if b.Region != "" {
 		like.Region = b.Region
 	}
 	return like
+}
+
+// owned says which account a bucket that a restore names must belong to, where the restore doesn't: the one that
+// lifeboat.yaml has for a bucket of this name, or else, where nothing says that another principal reaches it, the account
+// of who runs this.
+func (t *Targets) owned(b config.Bucket) config.Bucket {
+	if b.Owner != "" {
+		return b
+	}
+	for _, l := range t.locations() {
+		if l.Bucket != nil && l.Bucket.Name == b.Name && l.Bucket.Endpoint == b.Endpoint && l.Bucket.Owner != "" {
+			b.Owner = l.Bucket.Owner
+			return b
+		}
+	}
+	if b.Endpoint == "" && b.Profile == "" && b.AccessKey == "" && b.Role == "" {
+		b.Owner = t.Account
+	}
+	return b
+}
+
+// locations returns where the targets and sources of the configuration have their files.
+func (t *Targets) locations() []config.Location {
+	var all []config.Location
+	for _, to := range t.Config.Targets {
+		all = append(all, to.Datasource)
+	}
+	for _, s := range t.Config.Sources {
+		all = append(all, s.Datasource)
+	}
+	return all
 }
 
 // drill is the throw-away target of one restore.
@@ -267,7 +305,7 @@ func (t *Targets) openDrill(ctx context.Context, id backup.RestoreID, from repla
 	}
 	folder, err := os.MkdirTemp("", "lifeboat-drill-")
 	if err != nil {
-		return replay.Place{}, fmt.Errorf("make the folder of the drill: %w", err)
+		return replay.Place{}, noFolder(err)
 	}
 	d := &drill{folder: folder}
 	if err := d.open(ctx, from); err != nil {
@@ -279,6 +317,22 @@ func (t *Targets) openDrill(ctx context.Context, id backup.RestoreID, from repla
 	}
 	t.drills[id] = d
 	return d.place, nil
+}
+
+// noFolder says why a drill has no folder for its target.
+func noFolder(err error) error {
+	kind := failure.KindOf(err)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		kind = failure.NotFound
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
+		kind = failure.Denied
+	}
+	if kind == failure.Internal {
+		return fmt.Errorf("make the folder of the drill: %w", err)
+	}
+	return failure.New(kind, "make the folder of the drill: %w", err).
+		WithHint("a drill writes below %s, the folder for temporary files: $TMPDIR names another one", os.TempDir())
 }
 
 func (d *drill) open(ctx context.Context, from replay.Backup) error {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"lifeboat/events"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/retention"
 	"lifeboat/internal/vault"
 )
 
@@ -23,9 +25,7 @@ func (s *Steps) abort(ctx context.Context, run events.Run, caught *events.Error,
 		s.Log.Info("the run of another execution is left alone", "source", run.Source, "backup", run.ID)
 		return nil
 	}
-	kind, message, hint := Reason(caught)
-	why := catalog.Failure{Kind: kind.String(), Message: message, Hint: hint}
-	return s.End(ctx, run, backup.Failed, why)
+	return s.End(ctx, run, backup.Failed, catalog.FailureOf(Reason(caught)))
 }
 
 // End closes the record of a run that did not complete, if it is still open, and cleans up behind it. A canceled
@@ -66,7 +66,7 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 		if holder != id { // tidy leaves the uploads of a source that another run holds
 			gone = s.Vault.AbortAll(ctx, vault.Packs(source))
 		}
-		return errors.Join(gone, s.free(ctx, source, id))
+		return errors.Join(gone, retention.Free(ctx, s.Vault, source, id, s.Now()))
 	}); err != nil {
 		s.Log.Info("what the failed run packed could not be freed", "error", err)
 	}
@@ -75,21 +75,21 @@ func (s *Steps) end(ctx context.Context, source backup.Source, id, holder backup
 
 // Reason reads what a state machine caught: an error's name, and as its cause the JSON {"errorMessage": …} of a
 // function's answer. A hint, if there is one, follows the message on a line of its own (see Boundary).
-func Reason(caught *events.Error) (kind failure.Kind, message, hint string) {
+func Reason(caught *events.Error) *failure.Error {
 	if caught == nil {
-		return failure.Internal, "no reason was given", ""
+		return failure.New(failure.Internal, "no reason was given")
 	}
 	kind, known := failure.KindOfName(caught.Error)
-	message = caught.Cause
+	message := caught.Cause
 	var cause struct {
 		Message string `json:"errorMessage"`
 	}
 	if json.Unmarshal([]byte(caught.Cause), &cause) == nil && cause.Message != "" {
 		message = cause.Message
 	}
-	message, hint = splitHint(message)
+	message, hint, _ := strings.Cut(message, hintLine)
 	if !known {
 		message = caught.Error + ": " + message
 	}
-	return kind, message, hint
+	return failure.New(kind, "%s", message).WithHint("%s", hint)
 }

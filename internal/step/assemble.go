@@ -106,54 +106,59 @@ func (f *manifestFile) count(e manifest.Entry) {
 func (s *Steps) writeManifest(ctx context.Context, w work, header manifest.Header, all *gathered) (manifestFile, error) {
 	order := all.inOrder()
 	key := vault.Manifest(w.run.Source, w.run.ID)
-	out := w.create(ctx, key, vault.IfAbsent())
 	file := manifestFile{Found: all.found, Merged: all.merged, PackedObjects: all.packedObjects, PackedBytes: all.packedBytes}
-	sum, err := func() (manifest.Sum, error) {
-		m, err := manifest.NewWriter(out, header)
-		if err != nil {
-			return manifest.Sum{}, err
-		}
+	sum, err := w.writeList(ctx, key, header, func(m *manifest.Writer) error {
 		for _, p := range order {
 			if err := m.Pack(p.Pack); err != nil {
-				return manifest.Sum{}, err
+				return err
 			}
 		}
 		for entries, err := range all.entries(ctx, order) {
 			if err != nil {
-				return manifest.Sum{}, err
+				return err
 			}
 			for _, e := range entries {
 				file.count(e)
 				if err := m.Entry(e); err != nil {
-					return manifest.Sum{}, err
+					return err
 				}
 			}
 		}
-		return m.Close()
-	}()
+		return nil
+	})
 	if err != nil {
-		out.Abort()
 		return file, err
 	}
-	if err := out.Close(); err != nil {
-		return file, err
-	}
-	sum.Compressed = out.Size()
 	file.SHA256, file.Entries = sum.SHA256, sum.Entries
 	return file, s.sealList(ctx, w, list{manifest: key, seal: vault.Seal(w.run.Source, w.run.ID)}, sum)
 }
 
+// writeList writes a list of entries: Conflict where another one is there, and the sum all the same.
+func (w work) writeList(ctx context.Context, key vault.Key, header manifest.Header, fill func(*manifest.Writer) error) (sum manifest.Sum, err error) {
+	out := w.create(ctx, key, vault.IfAbsent())
+	list, err := manifest.NewWriter(out, header)
+	if err == nil {
+		err = fill(list)
+	}
+	if err == nil {
+		sum, err = list.Close()
+	}
+	if err != nil {
+		out.Abort()
+		return sum, err
+	}
+	err = out.Close()
+	sum.Compressed = out.Size()
+	return sum, err
+}
+
 // sealList signs a list of entries that was written.
 func (s *Steps) sealList(ctx context.Context, w work, l list, sum manifest.Sum) error {
-	body, err := w.open(ctx, l.manifest, 0, -1)
+	m, body, err := w.list(ctx, l.manifest)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	m, err := manifest.Open(body)
-	if err != nil {
-		return err
-	}
 	seal, err := manifest.Sign(s.Signer, sum, m.RawHeader)
 	if err != nil {
 		return err

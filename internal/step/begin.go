@@ -40,12 +40,10 @@ func (s *Steps) begin(ctx context.Context, run events.Run, execution string) (ev
 	if err != nil {
 		return events.Began{}, err
 	}
-	_, err = s.catalog().Acquire(ctx, run.Source, s.lease(run), s.Now(), s.stale)
-	var held catalog.Held
-	switch {
-	case errors.As(err, &held):
-		return events.Began{Answer: "skip"}, nil
-	case err != nil:
+	if err = s.take(ctx, run); err != nil {
+		if _, held := errors.AsType[catalog.Held](err); held {
+			return events.Began{Answer: "skip"}, nil
+		}
 		return events.Began{}, err
 	}
 	if err := s.closeLost(ctx, run); err != nil {

@@ -66,8 +66,3 @@ func crossing(text string) int {
 
 // ErrorName returns the name for the state machine.
 func (b Boundary) ErrorName() string { return failure.KindOf(b.Err).ErrorName() }
-
-func splitHint(text string) (message, hint string) {
-	message, hint, _ = strings.Cut(text, hintLine)
-	return message, hint
-}

@@ -16,13 +16,8 @@ import (
 	"lifeboat/internal/vault"
 )
 
-const (
-	// longest is how far away a deadline may be that a batch must be done by, or go on after: no function of Lambda has
-	// more than 15 minutes. One farther away is the workflow's own, behind which nothing goes on.
-	longest = 20 * time.Minute
-	// reserve is how long before its deadline a batch stops: parts in flight are written by then, and how far it is.
-	reserve = time.Minute
-)
+// reserve is how long before its deadline a batch stops: parts in flight are written by then, and how far it is.
+const reserve = time.Minute
 
 // copy packs one batch. A batch whose result is there is done; one that streams, and is not done before the deadline,
 // goes on with the next call.
@@ -53,8 +48,12 @@ func (s *Steps) copy(ctx context.Context, w work, batch *events.Batch) (events.C
 	if err != nil {
 		return answer, err
 	}
-	reading, cancel, going := w.reading(ctx, batch.Batch)
+	reading, cancel, near := Limited(ctx, reserve, nil)
 	defer cancel()
+	var going vault.Key
+	if near {
+		going = w.key(fmt.Sprintf("going/%d", batch.Batch))
+	}
 	packed, done, err := packer.PackSome(ctx, reading, going, batch.Batch, items)
 	if err != nil {
 		if lost := s.written(ctx, w.run); errors.Is(lost, catalog.ErrLeaseLost) {
@@ -81,18 +80,6 @@ func (s *Steps) result(ctx context.Context, w work, key vault.Key, packed pack.R
 		err = nil // another attempt was faster; its result counts
 	}
 	return err
-}
-
-// reading returns a context that ends some time before a deadline that is near, and where the batch then keeps how far it
-// is; "" where no deadline is near.
-func (w work) reading(ctx context.Context, batch int) (context.Context, context.CancelFunc, vault.Key) {
-	deadline, ok := ctx.Deadline()
-	left := time.Until(deadline)
-	if !ok || left > longest {
-		return ctx, func() {}, ""
-	}
-	reading, cancel := context.WithDeadline(ctx, deadline.Add(-min(reserve, left/4)))
-	return reading, cancel, w.key(fmt.Sprintf("going/%d", batch))
 }
 
 // packer returns what packs the items of a run.

@@ -51,7 +51,7 @@ func TestDeleteWaitsForAStoppedRun(t *testing.T) {
 	if err := catalog.New(w.vault).Release(t.Context(), "photos", secondRun); err != nil { // as a stopped run does
 		t.Fatal(err)
 	}
-	_, err = retention.Delete(t.Context(), w.vault, first, retention.Options{Holder: "test", Links: noLinks{}})
+	_, err = retention.Delete(t.Context(), w.vault, first, retention.Options{Holder: "test", Links: noLinks{}, Clock: func() time.Time { return w.clock }})
 	if failure.KindOf(err) != failure.Conflict || err == nil {
 		t.Fatalf("deleting what a stopped run needs: %v", err)
 	}

@@ -26,7 +26,7 @@ import (
 const (
 	largeFile = 40 << 20 // bytes of an object that takes several calls
 	eachCall  = 15 << 20 // of which one can read so many
-	callTime  = 4 * time.Second
+	callTime  = 6 * time.Second
 )
 
 // stalling is an application whose large objects give so many bytes, and then nothing until the reader's time is over.

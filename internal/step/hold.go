@@ -32,7 +32,7 @@ func (s *Steps) hold(ctx context.Context, run events.Run) error {
 	now := s.Now()
 	err := s.catalog().Renew(ctx, run.Source, s.lease(run), now)
 	if errors.Is(err, catalog.ErrLeaseLost) {
-		err = s.retake(ctx, run, now)
+		err = s.retake(ctx, run)
 	}
 	if err == nil {
 		s.leases.Store(run.ID, now.Round(0))
@@ -49,8 +49,8 @@ func (s *Steps) holdOpen(ctx context.Context, run events.Run) error {
 }
 
 // take takes the source for a run that is nobody's.
-func (s *Steps) take(ctx context.Context, run events.Run, now time.Time) error {
-	_, err := s.catalog().Acquire(ctx, run.Source, s.lease(run), now, s.stale)
+func (s *Steps) take(ctx context.Context, run events.Run) error {
+	_, err := s.catalog().Acquire(ctx, run.Source, s.lease(run), s.Now(), s.Stale)
 	return err
 }
 
@@ -62,11 +62,11 @@ func (s *Steps) lease(run events.Run) catalog.Lease {
 // retake takes the source for a run that has begun and has no lease: one that was stopped gave it back, and goes on. A run
 // that was closed takes nothing. Its record says so before its lease goes: where it is closed between the two looks, the
 // second one sees it.
-func (s *Steps) retake(ctx context.Context, run events.Run, now time.Time) error {
+func (s *Steps) retake(ctx context.Context, run events.Run) error {
 	if err := s.open(ctx, run); err != nil {
 		return err
 	}
-	if err := s.take(ctx, run, now); err != nil {
+	if err := s.take(ctx, run); err != nil {
 		return err
 	}
 	err := s.open(ctx, run)

@@ -2,10 +2,8 @@ package step
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"lifeboat/events"
@@ -30,11 +28,11 @@ func (s *Steps) MakeArchive(ctx context.Context, source backup.Source, id backup
 		return record, fmt.Errorf("the manifest of %s: %w", id, err)
 	}
 	lease := events.Run{ID: backup.NewID(s.Now()), Source: source} // nobody's id: two at the same archive must not share it
-	if err := s.take(ctx, lease, s.Now()); err != nil {
+	if err := s.take(ctx, lease); err != nil {
 		return record, err
 	}
 	working, stop := s.keep(ctx, lease)
-	w := s.work(events.Run{ID: id, Source: source}, "archive-"+strings.ToLower(rand.Text()[:10]))
+	w := s.work(events.Run{ID: id, Source: source}, "archive-"+randomName())
 	made, err := s.makeAndName(working, w, lease, record.Archive.Split)
 	if lost := context.Cause(working); err != nil && errors.Is(lost, catalog.ErrLeaseLost) {
 		err = failure.New(failure.Conflict, "%w", lost)

@@ -1,6 +1,7 @@
 package step
 
 import (
+	"cmp"
 	"context"
 
 	"lifeboat/events"
@@ -13,13 +14,12 @@ import (
 // before it began: there is nothing to tell but what the command says itself.
 func (s *Steps) notify(ctx context.Context, run events.Run) error {
 	record, err := s.catalog().Record(ctx, run.Source, run.ID)
-	if err != nil {
-		if failure.KindOf(err) == failure.NotFound {
-			return nil
-		}
+	switch {
+	case failure.KindOf(err) == failure.NotFound:
+		return nil
+	case err != nil:
 		return err
-	}
-	if record.Status == backup.InProgress || record.Status == backup.Canceled {
+	case record.Status == backup.InProgress, record.Status == backup.Canceled:
 		return nil
 	}
 	s.phase("notify", 0, 0)
@@ -36,10 +36,7 @@ func (s *Steps) notify(ctx context.Context, run events.Run) error {
 		r.Notified = notified
 		return nil
 	})
-	if updateErr != nil {
-		return updateErr
-	}
-	return err
+	return cmp.Or(updateErr, err)
 }
 
 // Tell sends the notification of a run that ended without doing so itself.

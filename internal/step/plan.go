@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"fmt"
 	"io"
 	"iter"
@@ -17,6 +16,7 @@ import (
 	"lifeboat/internal/backup"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/pool"
@@ -47,42 +47,27 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 	if err != nil {
 		return events.Plan{}, err
 	}
-	last, earlier, err := s.earlier(ctx, record)
+	last, earlier, unread, err := s.earlier(ctx, record)
 	if err != nil {
 		return events.Plan{}, err
 	}
-	file := planFile{source: w.run.Source}
-	file.Findings = suspicious(last, len(snapshot.Documents), snapshot.Objects)
+	file := planFile{Run: record, pieces: snapshot.pieces, Findings: append(suspicious(last, len(snapshot.Documents), snapshot.Objects), unread...)}
 	if w.run.Rehash { // nothing that lies in the pool is trusted
 		earlier = nil
 	}
-	out := &planned{ctx: ctx, work: w}
-	planner := pack.NewPlanner(snapshot.Objects, pack.Output{Batch: out.batch, Reused: out.reuse})
-	if planner.Splice, planner.Eager, err = s.splice(ctx, w.run.Source, &out.apart); err != nil {
+	out, err := s.beginPlan(ctx, w, snapshot.Objects)
+	if err != nil {
 		return events.Plan{}, err
 	}
-	out.begin()
-	err = func() error {
-		if err := w.objects(ctx, snapshot, func(o app.Object) error { planner.Expect(o); return nil }); err != nil {
-			return err
-		}
-		if err := s.previous(ctx, &file, out, planner, earlier, last); err != nil {
-			return err
-		}
-		if err := w.objects(ctx, snapshot, planner.Object); err != nil {
-			return err
-		}
-		return planner.Finish(snapshot.Documents)
-	}()
-	items, size := planner.Total()
+	err = s.divide(ctx, &file, out, snapshot, earlier, last)
+	items, size := out.planner.Total()
 	out.many = len(out.batches) > fewBatches || size > fewBytes
 	if err := out.end(err); err != nil {
 		return events.Plan{}, err
 	}
 	file.Batches, file.Packs = len(out.batches), len(out.packs)
-	file.Run, file.pieces = record, snapshot.pieces
 	file.Findings = append(file.Findings, out.apart.findings()...)
-	file.Moved, file.MovedBytes = planner.Moved()
+	file.Moved, file.MovedBytes = out.planner.Moved()
 	if err := w.putJSON(ctx, "plan.json", file); err != nil {
 		return events.Plan{}, err
 	}
@@ -95,6 +80,20 @@ func (s *Steps) planPacks(ctx context.Context, w work) (events.Plan, error) {
 		answer.Few = out.batches
 	}
 	return answer, nil
+}
+
+// divide shows the planner what the snapshot lists and what earlier backups have, and has it cut what is to be read.
+func (s *Steps) divide(ctx context.Context, file *planFile, out *planned, snapshot snapshotFile, earlier []catalog.Record, own *catalog.Record) error {
+	if err := out.work.objects(ctx, snapshot, func(o app.Object) error { out.planner.Expect(o); return nil }); err != nil {
+		return err
+	}
+	if err := s.previous(ctx, file, out, earlier, own); err != nil {
+		return err
+	}
+	if err := out.work.objects(ctx, snapshot, out.planner.Object); err != nil {
+		return err
+	}
+	return out.planner.Finish(snapshot.Documents)
 }
 
 // splice returns from which size on the store copies the objects of a source by itself, 0 for none, and whether the
@@ -145,23 +144,35 @@ func (w work) objects(ctx context.Context, snapshot snapshotFile, each func(app.
 const scopesReused = 3
 
 // earlier returns the last good backup of the run's scope, or nil, and those backups whose entries may be reused, the
-// newest first: the last of the scopes that were used last, since packs are shared by all, and the run's own.
-func (s *Steps) earlier(ctx context.Context, record catalog.Record) (last *catalog.Record, earlier []catalog.Record, err error) {
+// newest first: the last of the scopes that were used last, since packs are shared by all, and the run's own. unread says
+// that the record of one which may be the last cannot be read: the run is compared with an older one, or with none. It is a
+// note in the first run of a scope where a newer backup of another scope can be read.
+func (s *Steps) earlier(ctx context.Context, record catalog.Record) (last *catalog.Record, earlier []catalog.Record, unread []app.Finding, err error) {
 	before, err := s.catalog().Before(ctx, record.Source, record.Scope, record.Started)
 	earlier = before.Each[:min(len(before.Each), scopesReused)]
 	if before.Good != nil && !slices.ContainsFunc(earlier, func(r catalog.Record) bool { return r.ID == before.Good.ID }) {
 		earlier = append(slices.Clone(earlier), *before.Good)
 	}
-	return before.Good, earlier, err
+	note := func(severity app.Severity, ids []backup.ID) {
+		for _, id := range ids {
+			unread = append(unread, app.Finding{
+				Severity: severity, Kind: "previous", Item: string(id),
+				Message: "the record of this earlier backup cannot be read: nothing was compared with it; run `lifeboat list`",
+			})
+		}
+	}
+	note(app.Problem, before.Unreadable)
+	note(app.Note, before.Older)
+	return before.Good, earlier, unread, err
 }
 
 // previous shows the planner the entries of earlier backups. A manifest that is damaged costs reading everything again
 // and is a problem; trouble with the store is an error.
-func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, planner *pack.Planner, earlier []catalog.Record, own *catalog.Record) error {
+func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, earlier []catalog.Record, own *catalog.Record) error {
 	if len(earlier) == 0 {
 		return nil
 	}
-	packs, err := pool.Open(ctx, s.Vault, file.source)
+	packs, err := pool.Open(ctx, s.Vault, out.work.run.Source)
 	if err != nil {
 		return err
 	}
@@ -183,12 +194,12 @@ func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, plan
 			return err
 		}
 		file.Previous = append(file.Previous, record.ID)
-		lost, err := s.show(ctx, planner, out, packs, whole, record.Manifest.SHA256)
+		lost, err := s.show(ctx, out, packs, whole, record.Manifest.SHA256)
 		if err != nil {
 			return err
 		}
 		if len(lost) > 0 {
-			found("packs of an earlier backup are gone or cut off (%s): what they held was read again; that backup cannot be restored as a whole", strings.Join(lost, ", "))
+			found("packs of an earlier backup are gone or cut off (%s): what they held was read again; that backup can be restored as a whole only from its archive", strings.Join(lost, ", "))
 		}
 	}
 	return nil
@@ -196,7 +207,7 @@ func (s *Steps) previous(ctx context.Context, file *planFile, out *planned, plan
 
 // show feeds the entries of a manifest to the planner, but for those whose packs are not in the pool as they should
 // be. It returns these packs.
-func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, packs *pool.Pool, open opener, digest string) (lost []string, err error) {
+func (s *Steps) show(ctx context.Context, out *planned, packs *pool.Pool, open opener, digest string) (lost []string, err error) {
 	m, body, err := open(ctx)
 	if err != nil {
 		return nil, err
@@ -218,14 +229,14 @@ func (s *Steps) show(ctx context.Context, planner *pack.Planner, out *planned, p
 		if e.Document || !packs.Has(in) || !packs.Has(m.Packs[e.Body().Pack]) {
 			continue
 		}
-		if err := planner.Previous(e, in); err != nil {
+		if err := out.planner.Previous(e, in); err != nil {
 			return nil, err
 		}
 	}
 	if m.Digest() != digest { // it was another one when it was checked
 		return nil, failure.New(failure.Corrupt, "the manifest of an earlier backup was changed while it was read")
 	}
-	return lost, planner.EndPrevious()
+	return lost, out.planner.EndPrevious()
 }
 
 // opener opens a manifest that was read and found to be ours.
@@ -266,16 +277,16 @@ func (s *Steps) trusted(ctx context.Context, record catalog.Record) (opener, err
 	if m.Digest() != record.Manifest.SHA256 || m.Header.Backup != record.ID || m.Header.Source != record.Source {
 		return nil, failure.New(failure.Corrupt, "it is not the one that its record names")
 	}
-	if err := s.signed(ctx, record, m, record.Manifest.Entries); err != nil {
+	if err := s.signed(ctx, "it", vault.Seal(record.Source, record.ID), m, record.Manifest.Entries); err != nil {
 		return nil, err
 	}
 	return open, s.catalog().Authentic(ctx, s.MAC, record, m.Digest(), record.Manifest.Entries)
 }
 
-// signed makes sure that a manifest is ours before its places are trusted: a new signature must not cover what
-// somebody put into the vault.
-func (s *Steps) signed(ctx context.Context, last catalog.Record, m *manifest.Reader, entries int) error {
-	data, _, err := s.Vault.Get(ctx, vault.Seal(last.Source, last.ID))
+// signed makes sure that a list of entries is ours, by its seal, before its places are trusted: a new signature must not
+// cover what somebody put into the vault. what is how an error calls it.
+func (s *Steps) signed(ctx context.Context, what string, key vault.Key, m *manifest.Reader, entries int) error {
+	data, _, err := s.Vault.Get(ctx, key)
 	if err != nil {
 		return err
 	}
@@ -285,7 +296,7 @@ func (s *Steps) signed(ctx context.Context, last catalog.Record, m *manifest.Rea
 	}
 	authenticity, err := seal.Check(m, entries, s.Signer.Public().(ed25519.PublicKey))
 	if err == nil && authenticity != manifest.Authenticated {
-		err = failure.New(failure.Corrupt, "it is not signed with the key of this vault (%s)", authenticity)
+		err = failure.New(failure.Corrupt, "%s is not signed with the key of this vault (%s)", what, authenticity)
 	}
 	return err
 }
@@ -312,6 +323,7 @@ func suspicious(last *catalog.Record, documents, objects int) []app.Finding {
 type planned struct {
 	ctx     context.Context
 	work    work
+	planner *pack.Planner
 	items   *writer
 	reused  *writer
 	packs   map[string]manifest.Pack // of the earlier backups
@@ -330,24 +342,27 @@ type group struct {
 	Tally  tally         `json:"tally"`
 }
 
-func (p *planned) begin() {
-	p.packs = map[string]manifest.Pack{}
-	p.items = p.work.create(p.ctx, p.work.key("plan.jsonl"), vault.Always())
-	p.reused = p.work.create(p.ctx, p.work.key("reused.jsonl"), vault.Always())
+func (s *Steps) beginPlan(ctx context.Context, w work, objects int) (*planned, error) {
+	p := &planned{ctx: ctx, work: w, packs: map[string]manifest.Pack{}}
+	p.planner = pack.NewPlanner(objects, pack.Output{Batch: p.batch, Reused: p.reuse})
+	var err error
+	if p.planner.Splice, p.planner.Eager, err = s.splice(ctx, w.run.Source, &p.apart); err != nil {
+		return nil, err
+	}
+	p.items = w.create(ctx, w.key("plan.jsonl"), vault.Always())
+	p.reused = w.create(ctx, w.key("reused.jsonl"), vault.Always())
+	return p, nil
 }
 
 func (p *planned) batch(items []pack.Item) error {
 	batch := events.Batch{Batch: len(p.batches), Offset: p.offset.items}
 	for _, item := range items {
 		p.apart.see(item)
-		line, err := json.Marshal(item)
-		if err == nil {
-			_, err = p.items.Write(append(line, '\n'))
-		}
+		n, err := lines.Write(p.items, item)
 		if err != nil {
 			return err
 		}
-		p.offset.items += int64(len(line)) + 1
+		p.offset.items += int64(n)
 	}
 	batch.Length = p.offset.items - batch.Offset
 	p.batches = append(p.batches, batch)
@@ -358,14 +373,11 @@ func (p *planned) reuse(e manifest.Entry) error {
 	if n := len(p.groups); n == 0 || p.groups[n-1].Pack.ID != e.Header.Pack {
 		p.groups = append(p.groups, group{Pack: p.packs[e.Header.Pack], Offset: p.offset.reused})
 	}
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = p.reused.Write(append(line, '\n'))
-	}
+	n, err := lines.Write(p.reused, e)
 	if err != nil {
 		return err
 	}
-	p.offset.reused += int64(len(line)) + 1
+	p.offset.reused += int64(n)
 	last := &p.groups[len(p.groups)-1]
 	last.Length = p.offset.reused - last.Offset
 	last.Tally.see(e)

@@ -1,7 +1,6 @@
 package step
 
 import (
-	"context"
 	"time"
 
 	"lifeboat/internal/failure"
@@ -20,13 +19,4 @@ func planFits(left time.Duration, objects int) error {
 			WithHint("divide it into several sources, each with a part of the objects")
 	}
 	return nil
-}
-
-// timeLeft returns how long a call may still take; 0 where nobody has set a time.
-func timeLeft(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return 0
-	}
-	return time.Until(deadline)
 }

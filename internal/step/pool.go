@@ -14,6 +14,7 @@ import (
 	"lifeboat/internal/app"
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/failure"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/pool"
@@ -164,13 +165,13 @@ func (g *gathered) uses() []pool.Use {
 func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) error {
 	w := g.work
 	for _, f := range plan.Findings {
-		if err := writeLine(found, f); err != nil {
+		if _, err := lines.Write(found, f); err != nil {
 			return err
 		}
 	}
 	for f, err := range readAll[app.Finding](ctx, w, plan.findings()) {
 		if err == nil {
-			err = writeLine(found, f)
+			_, err = lines.Write(found, f)
 		}
 		if err != nil {
 			return err
@@ -199,7 +200,7 @@ func (g *gathered) results(ctx context.Context, plan planFile, found io.Writer) 
 				if f.Item == "" {
 					said[f] = true
 				}
-				if err := writeLine(found, f); err != nil {
+				if _, err := lines.Write(found, f); err != nil {
 					return err
 				}
 			}

@@ -48,13 +48,23 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 	if err != nil {
 		return events.Sealed{}, err
 	}
+	if record, err = s.complete(ctx, w.run, outcome); err != nil {
+		return events.Sealed{}, err
+	}
+	s.prune(ctx, w.run, outcome.manifest.Merged > 0)
+	s.tidyUp(ctx, w.run)
+	return events.Sealed{Status: record.Status}, nil
+}
+
+// complete says in the record what was proven. What that names is synced before, and the record after.
+func (s *Steps) complete(ctx context.Context, run events.Run, outcome *outcome) (catalog.Record, error) {
 	if err := s.Vault.Sync(ctx); err != nil {
-		return events.Sealed{}, err
+		return catalog.Record{}, err
 	}
-	if err := s.hold(ctx, w.run); err != nil { // all of it may have taken long, and the machine may have slept
-		return events.Sealed{}, err
+	if err := s.hold(ctx, run); err != nil { // all of it may have taken long, and the machine may have slept
+		return catalog.Record{}, err
 	}
-	record, err = s.catalog().Update(ctx, w.run.Source, w.run.ID, func(r *catalog.Record) error {
+	record, err := s.catalog().Update(ctx, run.Source, run.ID, func(r *catalog.Record) error {
 		if r.Status != backup.InProgress {
 			return failure.New(failure.Conflict, "the run was closed meanwhile: it is %s", r.Status)
 		}
@@ -67,18 +77,13 @@ func (s *Steps) seal(ctx context.Context, w work, at *events.Assembly) (events.S
 		r.Proven = r.Finished
 		return nil
 	})
-	if err != nil {
-		return events.Sealed{}, err
+	if err == nil {
+		err = s.lockRecord(ctx, run)
 	}
-	if err := s.lockRecord(ctx, w.run); err != nil {
-		return events.Sealed{}, err
+	if err == nil {
+		err = s.Vault.Sync(ctx)
 	}
-	if err := s.Vault.Sync(ctx); err != nil {
-		return events.Sealed{}, err
-	}
-	s.prune(ctx, w.run, outcome.manifest.Merged > 0)
-	s.tidyUp(ctx, w.run)
-	return events.Sealed{Status: record.Status}, nil
+	return record, err
 }
 
 // proven proves what the record is about to name, and locks it.

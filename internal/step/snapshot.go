@@ -14,6 +14,7 @@ import (
 
 	"lifeboat/events"
 	"lifeboat/internal/app"
+	"lifeboat/internal/lines"
 	"lifeboat/internal/manifest"
 	"lifeboat/internal/pack"
 	"lifeboat/internal/vault"
@@ -147,12 +148,13 @@ func (k *sink) Object(o app.Object) error {
 		return err
 	}
 	k.steps.add(1, 0)
-	return writeLine(k.list, o)
+	_, err := lines.Write(k.list, o)
+	return err
 }
 
 // Found implements app.Sink.
 func (k *sink) Found(f app.Finding) {
-	if err := writeLine(k.found, f); err != nil && k.err == nil {
+	if _, err := lines.Write(k.found, f); err != nil && k.err == nil {
 		k.err = err
 	}
 }

@@ -246,7 +246,7 @@ type inflated struct {
 func (i *inflated) Read(p []byte) (int, error) {
 	n, err := i.reader.Read(p)
 	_, corrupt := errors.AsType[flate.CorruptInputError](err)
-	if corrupt || errors.Is(err, io.ErrUnexpectedEOF) {
+	if (corrupt || errors.Is(err, io.ErrUnexpectedEOF)) && failure.Damage(err) {
 		err = failure.New(failure.Corrupt, "the document %q is not what was stored: %w", i.path, err).WithHint("start the backup again")
 	}
 	return n, err

@@ -47,8 +47,8 @@ func TestStateSizesOfFailure(t *testing.T) {
 			if err != nil || outcome.Error != failure.Corrupt.ErrorName() || !aborted.Load() || len(w.copies) != 40 {
 				t.Fatalf("%s, %v, %d batches", outcome.Error, err, len(w.copies))
 			}
-			if kind, message, hint := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause}); kind != failure.Corrupt || !strings.HasPrefix(message, "begin ") || !strings.HasSuffix(hint, " now") {
-				t.Errorf("%v, %.40q, %.40q", kind, message, hint)
+			if why := step.Reason(&events.Error{Error: outcome.Error, Cause: outcome.Cause}); why.Kind != failure.Corrupt || !strings.HasPrefix(why.Error(), "begin ") || !strings.HasSuffix(why.Hint, " now") {
+				t.Errorf("%v, %.40q, %.40q", why.Kind, why, why.Hint)
 			}
 			past, err := machine.History(journal)
 			if err != nil {

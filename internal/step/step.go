@@ -33,6 +33,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,11 +146,7 @@ func (s *Steps) Handle(ctx context.Context, function string, message []byte) (js
 }
 
 func check(function string, request events.Request) error {
-	known := false
-	for _, step := range Functions[function] {
-		known = known || step == request.Step
-	}
-	if !known {
+	if !slices.Contains(Functions[function], request.Step) {
 		return failure.New(failure.Usage, "the function %s has no step %q", function, request.Step)
 	}
 	if _, err := backup.ParseSource(string(request.Run.Source)); err != nil {
@@ -218,5 +215,3 @@ func (s *Steps) release(ctx context.Context, source backup.Source, id backup.ID)
 	s.leases.Delete(id)
 	return s.catalog().Release(ctx, source, id)
 }
-
-func (s *Steps) stale(l catalog.Lease) bool { return s.Stale != nil && s.Stale(l) }

@@ -2,7 +2,6 @@ package step
 
 import (
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"iter"
 	"path"
@@ -82,17 +81,12 @@ func (p *archivePlan) cut(ctx context.Context, split int64) (manifest.Header, []
 }
 
 func (p *archivePlan) writeVolume(ctx context.Context, l list, header manifest.Header, m *manifest.Reader, c volumeCut, next func() (manifest.Entry, error, bool)) error {
-	out := &writer{recent: &p.steps.recent, key: l.manifest}
-	out.Writer = p.work.vault.NewWriter(ctx, l.manifest, vault.IfAbsent())
-	list, err := func() (manifest.Sum, error) {
-		volume, err := manifest.NewWriter(out, header)
-		if err != nil {
-			return manifest.Sum{}, err
-		}
+	filled := false // a Conflict of what is read for the list says nothing of the list
+	list, err := p.work.writeList(ctx, l.manifest, header, func(volume *manifest.Writer) error {
 		for _, id := range m.PackOrder {
 			if c.packs[id] {
 				if err := volume.Pack(m.Packs[id]); err != nil {
-					return manifest.Sum{}, err
+					return err
 				}
 			}
 		}
@@ -105,23 +99,18 @@ func (p *archivePlan) writeVolume(ctx context.Context, l list, header manifest.H
 				err = volume.Entry(e)
 			}
 			if err != nil {
-				return manifest.Sum{}, err
+				return err
 			}
 		}
-		return volume.Close()
-	}()
-	if err != nil {
-		out.Abort()
-		return err
-	}
-	err = out.Close()
-	if err != nil && failure.KindOf(err) == failure.Conflict {
+		filled = true
+		return nil
+	})
+	switch {
+	case filled && failure.KindOf(err) == failure.Conflict:
 		return p.sameVolume(ctx, l, list)
-	}
-	if err != nil {
+	case err != nil:
 		return err
 	}
-	list.Compressed = out.Size()
 	return p.steps.sealList(ctx, p.work, l, list)
 }
 
@@ -136,17 +125,6 @@ func (p *archivePlan) sameVolume(ctx context.Context, l list, want manifest.Sum)
 	if err != nil {
 		return err
 	}
-	data, _, err := p.work.vault.Get(ctx, l.seal)
-	if err != nil && failure.KindOf(err) == failure.NotFound {
-		return p.steps.sealList(ctx, p.work, l, there)
-	}
-	if err != nil {
-		return err
-	}
-	seal, err := manifest.ParseSeal(data)
-	if err != nil {
-		return err
-	}
 	m, body, err := p.work.list(ctx, l.manifest)
 	if err != nil {
 		return err
@@ -155,9 +133,9 @@ func (p *archivePlan) sameVolume(ctx context.Context, l list, want manifest.Sum)
 	if err := m.Skip(); err != nil {
 		return err
 	}
-	authenticity, err := seal.Check(m, want.Entries, p.steps.Signer.Public().(ed25519.PublicKey))
-	if err == nil && authenticity != manifest.Authenticated {
-		err = failure.New(failure.Corrupt, "%s is not signed with the key of this vault (%s)", l.seal, authenticity)
+	err = p.steps.signed(ctx, string(l.seal), l.seal, m, want.Entries)
+	if failure.KindOf(err) == failure.NotFound {
+		return p.steps.sealList(ctx, p.work, l, there)
 	}
 	return err
 }

@@ -52,9 +52,8 @@ type snapshotFile struct {
 
 // planFile says what the plan rests on.
 type planFile struct {
-	source   backup.Source // not stored
-	Previous []backup.ID   `json:"previous"` // whose entries are reused
-	Batches  int           `json:"batches"`
+	Previous []backup.ID `json:"previous"` // whose entries are reused
+	Batches  int         `json:"batches"`
 	// Moved counts entries that the batches take from the pool, not from the source.
 	Moved      int           `json:"moved,omitzero"`
 	MovedBytes int64         `json:"moved_bytes,omitzero"`
@@ -213,21 +212,12 @@ func (w work) getJSON(ctx context.Context, file string, value any) error {
 func writeLines[T any](ctx context.Context, w work, file string, values iter.Seq[T]) error {
 	out := w.create(ctx, w.key(file), vault.Always())
 	for v := range values {
-		if err := writeLine(out, v); err != nil {
+		if _, err := lines.Write(out, v); err != nil {
 			out.Abort()
 			return fmt.Errorf("write %s: %w", file, err)
 		}
 	}
 	return out.Close()
-}
-
-func writeLine(out io.Writer, v any) error {
-	line, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	_, err = out.Write(append(line, '\n'))
-	return err
 }
 
 // readLines yields the JSON Lines of a range of a work file; all of it with a negative length.

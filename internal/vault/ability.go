@@ -20,9 +20,6 @@ type Abilities struct {
 	Absent  bool      `json:"absent"`   // If-None-Match
 }
 
-// Spliceable reports whether archives can be joined by the store.
-func (a Abilities) Spliceable() bool { return a.Copies && a.Uneven }
-
 // Able reads what the store was found to be able to do, if it was ever asked. One that was not is taken to do
 // everything, as AWS does and the embedded server. It is called before the vault is used by several goroutines.
 func (v *Vault) Able(ctx context.Context) error {
@@ -39,7 +36,9 @@ func (v *Vault) Able(ctx context.Context) error {
 
 // EqualParts reports whether the store takes parts of one size only, or copies none: what is joined there passes
 // through compute.
-func (v *Vault) EqualParts() bool { return v.abilities != nil && !v.abilities.Spliceable() }
+func (v *Vault) EqualParts() bool {
+	return v.abilities != nil && !(v.abilities.Copies && v.abilities.Uneven)
+}
 
 // Proves reports whether the store's word about the checksum of a whole object proves anything.
 func (v *Vault) Proves() bool { return v.abilities == nil || v.abilities.Whole }

@@ -144,6 +144,10 @@ func ofNetwork(err error, answered bool) (failure.Kind, string) {
 	if errors.As(err, &send) && !answered {
 		return failure.Transient, ""
 	}
+	var garbled *smithy.DeserializationError
+	if errors.As(err, &garbled) { // the answer broke off, or something between has changed it
+		return failure.Transient, ""
+	}
 	return failure.Internal, ""
 }
 

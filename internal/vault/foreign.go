@@ -33,36 +33,15 @@ var ErrArchived = errors.New("it lies in an archive class of its store")
 // bucket, Invalid when the store does not copy like this. An object of 5 MiB or less has no ranges (S3 API reference,
 // UploadPartCopy).
 func (v *Vault) CopyPartFrom(ctx context.Context, u Upload, number int, from Foreign, offset, length int64) (Part, error) {
-	in := &s3.UploadPartCopyInput{
-		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, PartNumber: new(int32(number)),
-		CopySource:      new(from.Bucket + "/" + escapeKey(from.Key)),
-		CopySourceRange: new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
-	}
-	if from.ETag != "" {
-		in.CopySourceIfMatch = &from.ETag
-	}
-	if from.Owner != "" {
-		in.ExpectedSourceBucketOwner = &from.Owner
-	}
-	out, err := v.client.UploadPartCopy(ctx, in)
-	if err != nil {
-		return Part{}, foreign(err, "copy part %d of %s from %q in the bucket %s", number, u.Key, from.Key, from.Bucket)
-	}
-	part := Part{Number: number, Size: length}
-	if r := out.CopyPartResult; r != nil {
-		part.ETag = aws.ToString(r.ETag)
-		part.CRC32, part.HasCRC = DecodeCRC(aws.ToString(r.ChecksumCRC32))
-	}
-	return part, nil
+	part, err := v.copyPart(ctx, u, number, from, offset, length)
+	return part, foreign(err, "copy part %d of %s from %q in the bucket %s", number, u.Key, from.Key, from.Bucket)
 }
 
 // OpenFrom reads length bytes from offset on, of an object that need not be the vault's. Its errors are those of
 // CopyPartFrom; it is Invalid too where the bucket lies in another region, from which a store may well copy. The caller
 // closes the body.
 func (v *Vault) OpenFrom(ctx context.Context, from Foreign, offset, length int64) (io.ReadCloser, error) {
-	in := &s3.GetObjectInput{
-		Bucket: &from.Bucket, Key: &from.Key, Range: new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
-	}
+	in := &s3.GetObjectInput{Bucket: &from.Bucket, Key: &from.Key, Range: byteRange(offset, length)}
 	if from.ETag != "" {
 		in.IfMatch = &from.ETag
 	}

@@ -42,15 +42,15 @@ func (l Lock) String() string {
 	return fmt.Sprintf("%dd %s", l.Days, mode)
 }
 
-// Spare is how many days longer a lock is made than it has to be: a tenth of it, one at least. What a later backup shares
+// spare is how many days longer a lock is made than it has to be: a tenth of it, one at least. What a later backup shares
 // is locked anew only once the spare time has been used up, not by each backup.
-func (l Lock) Spare() int { return max(1, l.Days/10) }
+func (l Lock) spare() int { return max(1, l.Days/10) }
 
 // Longest is how many days S3 locks an object for at most: a hundred years.
 const Longest = 36500
 
 // Most is how many days a lock lasts at most.
-func (l Lock) Most() int { return l.Days + l.Spare() + 1 }
+func (l Lock) Most() int { return l.Days + l.spare() + 1 }
 
 // Span is what a lock of an object must cover. Least is when it ends at the earliest; one that ends earlier is extended to
 // Until.
@@ -64,7 +64,7 @@ const sealing = time.Hour
 // Span returns what the locks of a backup that is sealed now must cover.
 func (l Lock) Span(now time.Time) Span {
 	least := now.UTC().Truncate(time.Second).AddDate(0, 0, l.Days).Add(sealing)
-	return Span{least, least.AddDate(0, 0, l.Spare())}
+	return Span{least, least.AddDate(0, 0, l.spare())}
 }
 
 // Locked is the lock of a version; Until is zero where it has none, or where whoever asks may not know

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"iter"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -71,13 +69,26 @@ func (v *Vault) UploadPart(ctx context.Context, u Upload, number int, body []byt
 // CopyPart writes one part by a server-side copy of a range of another object of the vault. No byte passes
 // through this process.
 func (v *Vault) CopyPart(ctx context.Context, u Upload, number int, from Key, offset, length int64) (Part, error) {
-	out, err := v.client.UploadPartCopy(ctx, &s3.UploadPartCopyInput{
+	part, err := v.copyPart(ctx, u, number, Foreign{Bucket: v.bucket, Key: string(from)}, offset, length)
+	return part, shorter(wrap(err, "copy part %d of %s from %s", number, u.Key, from))
+}
+
+// copyPart gives errors of the store as they are.
+func (v *Vault) copyPart(ctx context.Context, u Upload, number int, from Foreign, offset, length int64) (Part, error) {
+	in := &s3.UploadPartCopyInput{
 		Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID, PartNumber: new(int32(number)),
-		CopySource:      new(v.bucket + "/" + (&url.URL{Path: string(from)}).EscapedPath()),
-		CopySourceRange: new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)),
-	})
+		CopySource:      new(from.Bucket + "/" + escapeKey(from.Key)),
+		CopySourceRange: byteRange(offset, length),
+	}
+	if from.ETag != "" {
+		in.CopySourceIfMatch = &from.ETag
+	}
+	if from.Owner != "" {
+		in.ExpectedSourceBucketOwner = &from.Owner
+	}
+	out, err := v.client.UploadPartCopy(ctx, in)
 	if err != nil {
-		return Part{}, shorter(wrap(err, "copy part %d of %s from %s", number, u.Key, from))
+		return Part{}, err
 	}
 	part := Part{Number: number, Size: length}
 	if r := out.CopyPartResult; r != nil {
@@ -158,11 +169,7 @@ func (v *Vault) Completed(ctx context.Context, key Key, size int64, crc uint32) 
 // Abort gives an upload up and frees its parts; one that is gone is success.
 func (v *Vault) Abort(ctx context.Context, u Upload) error {
 	_, err := v.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &v.bucket, Key: new(string(u.Key)), UploadId: &u.ID})
-	err = wrap(err, "abort the upload of %s", u.Key)
-	if failure.KindOf(err) == failure.NotFound {
-		return nil
-	}
-	return err
+	return unlessGone(wrap(err, "abort the upload of %s", u.Key))
 }
 
 // Uploads yields the multipart uploads in progress below a prefix.

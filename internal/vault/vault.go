@@ -226,7 +226,7 @@ func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.Rea
 		if length == 0 {
 			return io.NopCloser(bytes.NewReader(nil)), Info{Key: key}, nil
 		}
-		in.Range = new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
+		in.Range = byteRange(offset, length)
 	} else {
 		in.ChecksumMode = types.ChecksumModeEnabled
 	}
@@ -240,6 +240,10 @@ func (v *Vault) Open(ctx context.Context, key Key, offset, length int64) (io.Rea
 		return nil, Info{}, failure.New(failure.Corrupt, "read %s: it ends %d bytes before %d", key, length-info.Size, offset+length)
 	}
 	return &body{out.Body, key}, info, nil
+}
+
+func byteRange(offset, length int64) *string {
+	return new(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
 }
 
 // body gives a read error its kind: bytes that do not have the stored checksum are Corrupt, what is left is the
@@ -302,7 +306,7 @@ func (v *Vault) List(ctx context.Context, prefix Key) iter.Seq2[Info, error] {
 // Delete removes an object; one that is not there is success.
 func (v *Vault) Delete(ctx context.Context, key Key) error {
 	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: new(string(key))})
-	return wrap(err, "delete %s", key)
+	return unlessGone(wrap(err, "delete %s", key))
 }
 
 // DeleteMatch removes the version of an object that has this ETag: Conflict when there is another. One that is not
@@ -310,7 +314,12 @@ func (v *Vault) Delete(ctx context.Context, key Key) error {
 func (v *Vault) DeleteMatch(ctx context.Context, key Key, etag string) error {
 	_, ifMatch := IfMatch(etag).headers()
 	_, err := v.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &v.bucket, Key: new(string(key)), IfMatch: ifMatch})
-	if err = wrap(err, "delete %s", key); err != nil && failure.KindOf(err) == failure.NotFound {
+	return unlessGone(wrap(err, "delete %s", key))
+}
+
+// unlessGone is success where what was to go is not there.
+func unlessGone(err error) error {
+	if failure.KindOf(err) == failure.NotFound {
 		return nil
 	}
 	return err

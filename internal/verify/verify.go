@@ -45,10 +45,10 @@ func (r *Report) found(f app.Finding) {
 	}
 }
 
-// broken notes what concerns the whole image. Trouble with the store itself is an error instead.
+// broken notes what concerns the whole image. What says nothing of its bytes, trouble with the store or with this machine, is
+// an error instead.
 func (r *Report) broken(item string, err error) error {
-	switch failure.KindOf(err) {
-	case failure.Transient, failure.Canceled, failure.Denied, failure.Invalid, failure.Exhausted:
+	if !failure.Damage(err) {
 		return err
 	}
 	r.found(app.Finding{Severity: app.Problem, Kind: "corrupt", Item: item, Message: err.Error()})
@@ -212,6 +212,7 @@ func Backup(ctx context.Context, v *vault.Vault, record catalog.Record, o Option
 		return report, err
 	}
 	report.named(packs, record, "manifest")
+	report.OK = false // until its archive is read, too
 	if record.Archive.Key != "" {
 		ofPacks := report.Total
 		if err := archiveToo(ctx, v, record, packs, o, &report); err != nil {

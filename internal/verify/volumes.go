@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -71,6 +72,10 @@ func OpenVolumes(ctx context.Context, name string) (Image, io.Closer, error) {
 		return nil, nil, err
 	}
 	header, err := headerOf(ctx, image)
+	if err != nil && !failure.Damage(err) {
+		file.Close()
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
 	if err != nil || header.Volume == nil || len(header.Volume.All) == 1 {
 		return image, file, nil // a manifest that cannot be read is for the check to report
 	}
@@ -133,7 +138,7 @@ func siblings(file string, volume manifest.Volume) (paths, missing []string) {
 		if i+1 == volume.Number {
 			at = file
 		}
-		if info, err := os.Stat(at); err != nil || !info.Mode().IsRegular() {
+		if info, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() { // anything else is said when it is opened
 			missing = append(missing, name)
 		}
 		paths = append(paths, at)
@@ -258,8 +263,8 @@ func addPacks(list *manifest.Writer, m *manifest.Reader, known map[string]manife
 			continue
 		}
 		known[id] = m.Packs[id]
-		if err := list.Pack(m.Packs[id]); err != nil {
-			return failure.New(failure.Corrupt, "%w", err)
+		if err := corruptIf(list.Pack(m.Packs[id])); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -272,13 +277,19 @@ func addEntries(list *manifest.Writer, m *manifest.Reader) error {
 		if err != nil {
 			return err
 		}
-		if err := list.Entry(e); failure.KindOf(err) == failure.Invalid && err != nil {
-			return failure.New(failure.Corrupt, "%w", err)
-		} else if err != nil {
+		if err := corruptIf(list.Entry(e)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// corruptIf makes Corrupt of what the list refuses; what is wrong with where it is written stays as it is.
+func corruptIf(err error) error {
+	if err != nil && failure.KindOf(err) == failure.Invalid {
+		return failure.New(failure.Corrupt, "%w", err)
+	}
+	return err
 }
 
 // Data reads the bytes of the entries, from volume to volume.
