@@ -193,6 +193,7 @@ func TestVolumesInsteadOfPacks(t *testing.T) {
 	p.run("status").exits(3).says("damaged\n")
 	p.run("verify", id).complains(13, "restore from another backup", "this one from its archive", "backup photos --rehash")
 	p.run("verify", id, "--deep").complains(13, "only from its archive")
+	p.run("drill", "photos", "--backup", id).exits(3).says("its packs are damaged, and its archive was restored")
 	if string(p.read("restored/uploads/README.md")) != string(p.read("uploads/README.md")) {
 		t.Error("uploads/README.md differs")
 	}

@@ -293,6 +293,7 @@ func (t *Targets) locations() []config.Location {
 type drill struct {
 	folder string
 	server *http.Server
+	admin  string // of a Zipline
 	place  replay.Place
 }
 
@@ -300,8 +301,11 @@ type drill struct {
 func (t *Targets) openDrill(ctx context.Context, id backup.RestoreID, from replay.Backup) (replay.Place, error) {
 	t.mutex.Lock()
 	defer t.mutex.Unlock()
-	if d, ok := t.drills[id]; ok {
+	if d, ok := t.drills[id]; ok && !d.other(ctx, from) {
 		return d.place, nil
+	} else if ok {
+		d.end()
+		delete(t.drills, id)
 	}
 	folder, err := os.MkdirTemp("", "lifeboat-drill-")
 	if err != nil {
@@ -317,6 +321,16 @@ func (t *Targets) openDrill(ctx context.Context, id backup.RestoreID, from repla
 	}
 	t.drills[id] = d
 	return d.place, nil
+}
+
+// other reports whether the export says now that somebody else made it: it was read from packs that are damaged, and is
+// read from the archive in their place. Nothing has been put yet then.
+func (d *drill) other(ctx context.Context, from replay.Backup) bool {
+	if d.admin == "" || from.Open == nil {
+		return false
+	}
+	admin, err := exporter(ctx, from)
+	return err == nil && admin != d.admin
 }
 
 // noFolder says why a drill has no folder for its target.
@@ -358,11 +372,19 @@ var room = standin.Storage{Total: 1 << 50, Available: 1 << 50}
 // openZipline starts the built-in stand-in, which has the rules of a real Zipline's import, on this machine.
 func (d *drill) openZipline(ctx context.Context, from replay.Backup, there datasource.Datasource) error {
 	admin, wishes := "drill", app.Wishes{}
-	var err error
 	if from.Folder != "" {
 		wishes.FolderInto = "root"
-	} else if admin, err = exporter(ctx, from); err != nil {
-		return err
+	} else {
+		var err error
+		if d.admin, err = exporter(ctx, from); err != nil {
+			switch failure.KindOf(err) {
+			case failure.Corrupt, failure.NotFound, failure.Invalid: // the check says so, or finds the archive whole
+				d.admin = admin
+			default:
+				return err
+			}
+		}
+		admin = d.admin
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -2,6 +2,7 @@ package zipline
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"strings"
 
@@ -45,5 +46,8 @@ func Exporter(export io.Reader) (string, error) {
 }
 
 func noExporter(err error) error {
+	if failure.KindOf(err) != failure.Internal { // who reads it knows more
+		return fmt.Errorf("read the export: %w", err)
+	}
 	return failure.New(failure.Invalid, "the export cannot be read: %w", err)
 }
