@@ -80,10 +80,11 @@ type guarded struct {
 	backend.Backend
 	folder     string
 	completing *names // uploads
+	writing    *parts
 }
 
 func guard(b backend.Backend, v layout) guarded {
-	return guarded{Backend: b, folder: string(v), completing: &names{held: map[string]chan struct{}{}}}
+	return guarded{Backend: b, folder: string(v), completing: &names{held: map[string]chan struct{}{}}, writing: &parts{count: map[string]int{}}}
 }
 
 // diskError returns errFull where err comes from a full disk or quota. need is the size of what was to be written.
@@ -143,6 +144,7 @@ func (b guarded) CreateMultipartUpload(ctx context.Context, in s3response.Create
 }
 
 func (b guarded) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.UploadPartOutput, error) {
+	defer b.writing.begin(aws.ToString(in.UploadId))()
 	out, err := b.Backend.UploadPart(ctx, in)
 	if err != nil {
 		drain(in.Body)
@@ -151,6 +153,7 @@ func (b guarded) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Up
 }
 
 func (b guarded) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) (s3response.CopyPartResult, error) {
+	defer b.writing.begin(aws.ToString(in.UploadId))()
 	out, err := b.Backend.UploadPartCopy(ctx, in)
 	return out, b.diskError(err, 0)
 }

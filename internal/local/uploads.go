@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -48,6 +49,52 @@ func (b guarded) holds(ctx context.Context, in *s3.CompleteMultipartUploadInput,
 		Bucket: in.Bucket, Key: in.Key, Range: new(string), VersionId: new(string),
 	})
 	return err == nil && strings.Trim(aws.ToString(head.ETag), `"`) == strings.Trim(aws.ToString(etag), `"`)
+}
+
+// abortWait is how long an abort waits for parts that are being written, at most: their clients may hang.
+const abortWait = 10 * time.Second
+
+// AbortMultipartUpload aborts once more when no part is under way any more: versitygw v1.8.0 makes the folder of their
+// upload anew for those that are, and it would be there again. TestAbortWhileAPartIsWritten says when it no longer does.
+func (b guarded) AbortMultipartUpload(ctx context.Context, in *s3.AbortMultipartUploadInput) error {
+	err := b.Backend.AbortMultipartUpload(ctx, in)
+	b.writing.wait(aws.ToString(in.UploadId), abortWait)
+	again := b.Backend.AbortMultipartUpload(ctx, in)
+	if known, ok := errors.AsType[s3err.S3Error](again); ok && known.BaseError().Code == "NoSuchUpload" {
+		return err
+	}
+	return again
+}
+
+// parts counts the parts of uploads that are being written.
+type parts struct {
+	mu    sync.Mutex
+	count map[string]int
+}
+
+func (p *parts) begin(upload string) (end func()) {
+	p.add(upload, 1)
+	return func() { p.add(upload, -1) }
+}
+
+func (p *parts) add(upload string, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count[upload] += n; p.count[upload] == 0 {
+		delete(p.count, upload)
+	}
+}
+
+// wait waits until no part of an upload is being written.
+func (p *parts) wait(upload string, most time.Duration) {
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		p.mu.Lock()
+		busy := p.count[upload] > 0
+		p.mu.Unlock()
+		if !busy {
+			return
+		}
+	}
 }
 
 // names are locks by name.
