@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"lifeboat/internal/catalog"
@@ -73,19 +74,19 @@ func TestTroubleIsNoVerdict(t *testing.T) {
 		for name, trouble := range troubles {
 			t.Run(what+", "+name, func(t *testing.T) {
 				for n := 1; ; n += max(trouble.every, 1) {
-					seen := 0
+					var seen atomic.Int64 // whole packs are read side by side
 					v.Intercept(func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 						if r.Method == http.MethodGet || !trouble.bodies {
-							seen++
+							seen.Add(1)
 						}
-						if seen >= n {
+						if seen.Load() >= int64(n) {
 							return trouble.hook(r, next)
 						}
 						return next.RoundTrip(r)
 					})
 					sound, problems, err := do(t.Context())
 					v.Intercept(nil)
-					if seen < n { // it was not disturbed
+					if seen.Load() < int64(n) { // it was not disturbed
 						if err != nil || !sound || problems != 0 || n == 1 {
 							t.Errorf("undisturbed, with %d requests: %t, %d problems, %v", n-1, sound, problems, err)
 						}
