@@ -1,4 +1,4 @@
-// long prints which tests show less with -short or the race detector, for a second run without either.
+// Command long prints which tests show less with -short or the race detector, for a second run without either.
 //
 //	go run .ci/long.go packages FOLDER RACED   where they are
 //	go run .ci/long.go run FOLDER RACED        the pattern for go test -run

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
 )
@@ -219,7 +220,7 @@ func (t *FolderTarget) compare(ctx context.Context, i Item, name string) error {
 			return false, nil
 		}
 		crc, sha := crc32.NewIEEE(), sha256.New()
-		if _, err := io.Copy(io.MultiWriter(crc, sha), stoppable{ctx, there}); err != nil {
+		if _, err := io.Copy(io.MultiWriter(crc, sha), app.Stoppable(ctx, there)); err != nil {
 			return false, err
 		}
 		known := i.Entry.SHA256 == "" || hex.EncodeToString(sha.Sum(nil)) == i.Entry.SHA256

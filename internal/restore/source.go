@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/archive"
 	"lifeboat/internal/failure"
 	"lifeboat/internal/manifest"
@@ -71,7 +72,7 @@ func FileBytes(image verify.Image) Bytes {
 // begins; the reader is used by many at a time.
 func ReaderBytes(r io.ReaderAt, locate func(manifest.Entry) (Spot, error)) Bytes {
 	open := func(ctx context.Context, _ vault.Key, offset, length int64) (io.ReadCloser, error) {
-		return io.NopCloser(stoppable{ctx, io.NewSectionReader(r, offset, length)}), nil
+		return io.NopCloser(app.Stoppable(ctx, io.NewSectionReader(r, offset, length))), nil
 	}
 	return Bytes{Locate: locate, Open: open, Foreign: true}
 }
@@ -84,19 +85,6 @@ func ObjectBytes(v *vault.Vault, key vault.Key, size int64, locate func(manifest
 		return Spot{Key: key, Offset: at.Offset, Object: size}, err
 	}
 	return Bytes{Locate: in, Open: opener(v), Vault: v, Foreign: true}
-}
-
-// stoppable ends a read of gigabytes when nobody wants it any more.
-type stoppable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
 }
 
 type limited struct {

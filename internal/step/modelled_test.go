@@ -7,9 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"lifeboat/internal/catalog"
 	"lifeboat/internal/datasource"
 	"lifeboat/internal/keyring"
+	"lifeboat/internal/local/vaulttest"
 	"lifeboat/internal/s3model"
 	"lifeboat/internal/vault"
 	"lifeboat/internal/verify"
@@ -30,71 +29,6 @@ const mib = 1 << 20
 
 // brief says that tests are to show less, in less time: the race detector makes all of it ten times slower.
 func brief() bool { return testing.Short() || raced }
-
-// inProcess is a transport to a handler of this process.
-type inProcess struct{ handler http.Handler }
-
-func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, out := io.Pipe()
-	a := &pipeAnswer{header: http.Header{}, body: out, begun: make(chan struct{})}
-	if r.Body == nil {
-		r.Body = http.NoBody
-	}
-	go func() {
-		defer func() {
-			err := error(io.EOF)
-			if panicked := recover(); panicked != nil {
-				err = io.ErrUnexpectedEOF
-			}
-			a.WriteHeader(http.StatusOK)
-			out.CloseWithError(err)
-			_ = r.Body.Close()
-		}()
-		p.handler.ServeHTTP(a, r)
-	}()
-	select {
-	case <-a.begun:
-	case <-r.Context().Done():
-		body.CloseWithError(r.Context().Err())
-		return nil, r.Context().Err()
-	}
-	length, err := strconv.ParseInt(a.sent.Get("Content-Length"), 10, 64)
-	if err != nil {
-		length = -1
-	}
-	answer := &http.Response{
-		StatusCode: a.status, Status: http.StatusText(a.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: a.sent, ContentLength: length, Request: r, Body: body,
-	}
-	if r.Method == http.MethodHead {
-		body.Close()
-		answer.Body = http.NoBody
-	}
-	return answer, nil
-}
-
-// pipeAnswer is an answer that is read while it is written.
-type pipeAnswer struct {
-	header, sent http.Header
-	body         *io.PipeWriter
-	once         sync.Once
-	begun        chan struct{}
-	status       int
-}
-
-func (a *pipeAnswer) Header() http.Header { return a.header }
-
-func (a *pipeAnswer) WriteHeader(status int) {
-	a.once.Do(func() {
-		a.status, a.sent = status, a.header.Clone()
-		close(a.begun)
-	})
-}
-
-func (a *pipeAnswer) Write(p []byte) (int, error) {
-	a.WriteHeader(http.StatusOK)
-	return a.body.Write(p)
-}
 
 // modelled is a world on the modelled store: its application is the bucket "data" of the same store, unless it is told
 // another.
@@ -146,7 +80,7 @@ func newModelled(t testing.TB, options s3model.Options) *modelled {
 	})
 	m.store.CreateBucket("vault")
 	m.store.CreateBucket("data")
-	m.hook = &hooked{next: inProcess{m.store}}
+	m.hook = &hooked{next: vaulttest.InProcess(m.store)}
 	m.world = &world{t: t, told: &told{}, clock: noon, faults: &faults{next: m.hook, bucket: "vault"}}
 	m.vault = vault.New(m.client("vault", m.faults), "vault", nil)
 	m.data = m.client("source", m.faults)

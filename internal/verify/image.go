@@ -13,6 +13,7 @@ import (
 	"sort"
 	"strings"
 
+	"lifeboat/internal/app"
 	"lifeboat/internal/archive"
 	"lifeboat/internal/backup"
 	"lifeboat/internal/failure"
@@ -78,20 +79,7 @@ type localFile struct {
 func (l localFile) Size() int64 { return l.size }
 
 func (l localFile) Range(ctx context.Context, offset, length int64) (io.ReadCloser, error) {
-	return io.NopCloser(stoppable{ctx, io.NewSectionReader(l.file, offset, length)}), nil
-}
-
-// stoppable ends a read of gigabytes when nobody wants it any more.
-type stoppable struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (s stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.r.Read(p)
+	return io.NopCloser(app.Stoppable(ctx, io.NewSectionReader(l.file, offset, length))), nil
 }
 
 type stored struct {
